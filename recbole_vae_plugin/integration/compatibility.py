@@ -1,0 +1,153 @@
+"""Repairs for what breaks RecBole 1.2.1 on current libraries, each named after what it mends.
+
+Nothing here is about our models: a built-in model profits the same way. Where a version
+bound in ``pyproject.toml`` does the job (setuptools, pandas), there is no repair.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+
+from recbole_vae_plugin.integration.patching import apply_postponed, patch_of
+
+
+@patch_of("recbole")
+def names_that_numpy_2_removed(recbole) -> None:
+    """RecBole's ``Config`` reads np.float_, np.complex_ and np.unicode_, Ray Tune np.bool8."""
+    import numpy as np
+
+    removed = {
+        "float_": np.float64,
+        "complex_": np.complex128,
+        "unicode_": np.str_,
+        "bool8": np.bool_,
+    }
+    for name, value in removed.items():
+        if name not in np.__dict__:
+            setattr(np, name, value)
+
+
+@patch_of("recbole")
+def warnings_that_only_recbole_can_heed(recbole) -> None:
+    """Each run would print pages of pandas' and torch's deprecations of RecBole's own lines."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+
+
+@patch_of("recbole")
+def unpickling_of_recbole_checkpoints(recbole) -> None:
+    """torch >= 2.6 refuses pickled objects, and RecBole's checkpoints hold its ``Config``.
+
+    Only calls that RecBole's own code makes are relaxed: everyone else in the process keeps
+    the safe default.
+    """
+    import torch
+
+    safe_load = torch.load
+
+    @functools.wraps(safe_load)
+    def load(*args, **kwargs):
+        caller = sys._getframe(1).f_globals.get("__name__", "")
+        if caller.startswith("recbole."):
+            kwargs.setdefault("weights_only", False)
+            checkpoint = safe_load(*args, **kwargs)
+            apply_postponed()
+            return checkpoint
+        return safe_load(*args, **kwargs)
+
+    torch.load = load
+
+
+@patch_of("recbole.model")
+def update_of_scipy_dok_matrix(model) -> None:
+    """scipy >= 1.13 dropped dok_matrix._update, which the graph models (LightGCN, ...) call."""
+    from scipy.sparse import dok_matrix
+
+    if not hasattr(dok_matrix, "_update"):
+        dok_matrix._update = lambda self, entries: self._dict.update(entries)
+
+
+@patch_of("recbole.evaluator.collector")
+def collection_of_popularity(collector) -> None:
+    """RecBole calls .cpu() on counters (issue 2191): ItemCoverage, GiniIndex, AveragePopularity
+    and TailPercentage crash everywhere."""
+    outdated = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+
+    def get_data_struct(self):
+        collected = collector.DataStruct()
+        for key, value in self.data_struct._data_dict.items():
+            collected.set(key, value.cpu() if isinstance(value, collector.torch.Tensor) else value)
+        for key in outdated:
+            if key in self.data_struct:
+                del self.data_struct[key]
+        return collected
+
+    collector.Collector.get_data_struct = get_data_struct
+
+
+@patch_of("recbole.evaluator.evaluator")
+def plain_numbers_in_results(evaluator) -> None:
+    """Under numpy >= 2 a result would print as np.float64(0.1687)."""
+    evaluate = evaluator.Evaluator.evaluate
+
+    @functools.wraps(evaluate)
+    def evaluate_to_floats(self, dataobject):
+        result = evaluate(self, dataobject)
+        return type(result)((metric, float(value)) for metric, value in result.items())
+
+    evaluator.Evaluator.evaluate = evaluate_to_floats
+
+
+@patch_of("recbole.trainer.hyper_tuning")
+def random_numbers_of_exhaustive_search(hyper_tuning) -> None:
+    """hyperopt >= 0.2.6 draws with numpy's Generator methods; RecBole hands it a RandomState."""
+    import numpy as np
+
+    class RandomState(np.random.RandomState):
+        def integers(self, low, high=None, size=None, **kwargs):
+            return self.randint(low, high, size)
+
+    class NumpyWithIntegers:
+        """numpy as that module sees it."""
+
+        random = type("random", (), {"RandomState": RandomState})
+
+        def __getattr__(self, name):
+            return getattr(np, name)
+
+    hyper_tuning.np = NumpyWithIntegers()
+
+
+@patch_of("recbole.data.dataset.dataset")
+def download_without_process_group(dataset) -> None:
+    """RecBole waits for other ranks after a download, even where there are none."""
+    download = dataset.Dataset._download
+
+    @functools.wraps(download)
+    def download_alone(self):
+        if not self.config["single_spec"]:
+            return download(self)
+        barrier = dataset.torch.distributed.barrier
+        dataset.torch.distributed.barrier = lambda: None
+        try:
+            return download(self)
+        finally:
+            dataset.torch.distributed.barrier = barrier
+
+    dataset.Dataset._download = download_alone
+
+
+@patch_of("recbole.data.utils")
+def saving_dataloaders_spoils_them(data_utils) -> None:
+    """RecBole takes the random generators off the loaders that it goes on to train with."""
+    save_split_dataloaders = data_utils.save_split_dataloaders
+
+    @functools.wraps(save_split_dataloaders)
+    def save_and_restore(config, dataloaders):
+        generators = [loader.generator for loader in dataloaders]
+        save_split_dataloaders(config, dataloaders)
+        for loader, generator in zip(dataloaders, generators):
+            loader.generator = loader.sampler.generator = generator
+
+    data_utils.save_split_dataloaders = save_and_restore

@@ -1,0 +1,153 @@
+"""Make RecBole know the models by name: lookup, defaults, data loaders, trainer."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from importlib import import_module, util
+from importlib.machinery import ModuleSpec
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+from recbole_vae_plugin.integration import compatibility  # noqa: F401  collects its patches
+from recbole_vae_plugin.integration.patching import (
+    apply_patches,
+    apply_postponed,
+    is_loading,
+    patch_of,
+)
+from recbole_vae_plugin.models import MODELS
+
+SUPPORTED = ((1, 2, 1), (1, 3))
+PROPERTIES = Path(__file__).resolve().parent.parent / "properties"
+
+
+class RegistrationError(ImportError):
+    """RecBole cannot take the models: its version is not supported, or a name is taken."""
+
+
+class ModelModule(ModuleType):
+    """Stands where RecBole looks a model up and hands out the class when it is asked for."""
+
+    def __init__(self, name: str, model: str):
+        super().__init__(name, f"{model} of recbole_vae_plugin.")
+        self.__spec__ = ModuleSpec(name, loader=None)
+        self.model = model
+
+    def __getattr__(self, name: str):
+        if name != self.__dict__.get("model"):
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        apply_postponed()
+        return getattr(import_module(MODELS[name]), name)
+
+
+def register() -> None:
+    """Register every model and arrange the repairs; harmless when done before.
+
+    Raises:
+        RegistrationError: the RecBole that is installed is not supported, or has a model of
+            one of our names.
+    """
+    try:
+        check_version(version("recbole"))
+        for name in MODELS:
+            check_name_is_free(name)
+    except RegistrationError as problem:
+        if not is_loading("torch"):
+            raise
+        # torch loads this package by itself and would not import without it.
+        warnings.warn(str(problem), stacklevel=2)
+        return
+    for name in MODELS:
+        sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
+    apply_patches()
+
+
+def check_version(found: str) -> None:
+    """Raise :class:`RegistrationError` unless RecBole's version is a supported one."""
+    least, below = SUPPORTED
+    if not least <= tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < below:
+        raise RegistrationError(
+            f"recbole-vae-plugin supports RecBole {'.'.join(map(str, least))} up to, not "
+            f"including, {'.'.join(map(str, below))}; found {found}. "
+            'Install a supported one: pip install "recbole>=1.2.1,<1.3"'
+        )
+
+
+def check_name_is_free(name: str) -> None:
+    """Raise :class:`RegistrationError` where somebody else already provides that model."""
+    taken_by = None
+    (package,) = util.find_spec("recbole").submodule_search_locations
+    for file in Path(package, "model").glob(f"*/{name.lower()}.py"):
+        taken_by = f"RecBole itself ({file})"
+    present = sys.modules.get(lookup_module(name))
+    if present is not None and not isinstance(present, ModelModule):
+        taken_by = f"another package ({present!r})"
+    if taken_by:
+        raise RegistrationError(
+            f"recbole-vae-plugin cannot register its model {name}: "
+            f"that name is already provided by {taken_by}."
+        )
+
+
+def lookup_module(name: str) -> str:
+    """Where ``recbole.utils.get_model`` looks for a model first."""
+    return f"recbole.model.general_recommender.{name.lower()}"
+
+
+@patch_of("recbole.config.configurator")
+def defaults_from_our_properties(configurator) -> None:
+    """A model's default file is read right after RecBole's overall one, so that the data set's
+    defaults, config files, dicts and the command line override it as they do for RecBole's."""
+    read = configurator.Config._update_internal_config_dict
+
+    @functools.wraps(read)
+    def read_ours_too(self, file):
+        result = read(self, file)
+        if Path(file).name == "overall.yaml" and self.model in MODELS:
+            read(self, PROPERTIES / f"{self.model}.yaml")
+        return result
+
+    configurator.Config._update_internal_config_dict = read_ours_too
+
+
+@patch_of("recbole.data.utils")
+def loaders_of_users(data_utils) -> None:
+    """RecBole has a fixed list of the models that train on users instead of interactions."""
+    get_dataloader = data_utils.get_dataloader
+
+    @functools.wraps(get_dataloader)
+    def get_dataloader_of_users(config, phase):
+        loader = get_dataloader(config, phase)
+        if config["model"] not in MODELS:
+            return loader
+        from recbole_vae_plugin.integration.data import OURS
+
+        return OURS.get(loader, loader)
+
+    data_utils.get_dataloader = get_dataloader_of_users
+
+
+@patch_of("recbole.trainer")
+def trainer_of_our_models(trainer) -> None:
+    """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
+    from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+
+    for name in MODELS:
+        setattr(trainer, f"{name}Trainer", AutoEncoderTrainer)
+
+
+@patch_of("thop.profile")
+def operations_of_our_layers(profile) -> None:
+    """RecBole counts FLOPs by layer type; ours do the work of the entries that they read."""
+    from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
+
+    def count_input(layer, inputs, output):
+        layer.total_ops += len(inputs[0].items) * layer.weight.shape[1]
+
+    def count_output(layer, inputs, output):
+        layer.total_ops += output.numel() * layer.in_features
+
+    profile.register_hooks.update({InputLayer: count_input, OutputLayer: count_output})

@@ -1,0 +1,118 @@
+"""What every model of the family is to RecBole: loss, scores and codes of users."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import Tensor, nn
+
+from recbole_vae_plugin.models.settings import KLSettings, Settings
+from recbole_vae_plugin.nn.autoencoder import AutoEncoder
+from recbole_vae_plugin.nn.denoising import DENOISING
+from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
+from recbole_vae_plugin.nn.likelihoods import negative_log_likelihood
+
+
+class AutoEncoderRecommender(GeneralRecommender):
+    """An autoencoder over users' training histories; a subclass names its head.
+
+    Ids are RecBole's internal ones. Item 0, RecBole's padding, keeps its column: it is one
+    more item that nobody has.
+
+    Args:
+        config: RecBole's ``Config``.
+        dataset: the training part of a RecBole data set, whose interactions are the histories.
+
+    Raises:
+        ValueError: a key has a value that is not allowed.
+    """
+
+    input_type = InputType.POINTWISE
+    head: ClassVar[type[nn.Module]]
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        settings = Settings.from_config(config, self.n_items)
+        self.loss_type = settings.loss_type
+        self.interactions = Interactions(
+            dataset.inter_feat[self.USER_ID],
+            dataset.inter_feat[self.ITEM_ID],
+            self.n_users,
+            self.n_items,
+        )
+        self.network = AutoEncoder(
+            self.n_items,
+            settings.mlp_hidden_size,
+            settings.latent_dimension,
+            settings.decoder_hidden_size,
+            settings.activation,
+            DENOISING[settings.denoising](settings.dropout_prob, settings.noise_std),
+            self.head,
+        )
+
+    def calculate_loss(self, interaction) -> Tensor:
+        """The loss of a batch of users, shape ``[]``: reconstruction in nats, a mean over users."""
+        rows = self.interactions.rows(interaction[self.USER_ID])
+        scores, code = self.network(rows)
+        return negative_log_likelihood(scores, rows, self.loss_type).mean() + self.penalty(code)
+
+    def penalty(self, code: Code) -> Tensor | float:
+        """What the loss adds for the batch's codes; nothing for a deterministic head."""
+        return 0.0
+
+    def full_sort_predict(self, interaction) -> Tensor:
+        """Scores of all items for B users: ``[B * n_items]``, as RecBole wants them."""
+        scores, _ = self.network(self.interactions.rows(interaction[self.USER_ID]))
+        return scores.flatten()
+
+    def predict(self, interaction) -> Tensor:
+        """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
+        users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
+        hidden = self.network.decode(self.get_codes(users))
+        return self.network.output(hidden[pair_user], interaction[self.ITEM_ID])
+
+    def get_codes(self, users: Tensor) -> Code:
+        """The codes of users' histories.
+
+        Args:
+            users: int64 ``[B]``, internal user ids, on the model's device.
+
+        Returns:
+            A named tuple of ``mu`` and ``logvar``, each ``[B, latent_dimension]``;
+            ``logvar`` is ``None`` for a deterministic head.
+        """
+        return self.network.encode(self.interactions.rows(users))
+
+
+class VariationalRecommender(AutoEncoderRecommender):
+    """Adds the KL term, its weight beta annealed over the optimiser steps.
+
+    The step counter is a buffer: checkpoints carry it, a resumed run goes on from it.
+    """
+
+    n_updates: Tensor
+
+    def __init__(self, config, dataset):
+        super().__init__(config, dataset)
+        users = (self.interactions.offsets.diff() > 0).sum().item()
+        steps_per_epoch = max(1, math.ceil(users / config["train_batch_size"]))
+        self.kl = KLSettings.from_config(config, steps_per_epoch)
+        self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def beta(self) -> Tensor:
+        """The present weight of the KL term, shape ``[]``."""
+        return linear_annealing(self.n_updates, self.kl.total_anneal_steps, self.kl.anneal_cap)
+
+    def penalty(self, code: Code) -> Tensor:
+        """beta x KL(q(z|x) || N(0, 1)), averaged or added up over users (`kl_reduction`)."""
+        if self.training:
+            self.n_updates += 1
+        kl = kl_divergence(code.mu, code.logvar)
+        return self.beta * (kl.mean() if self.kl.kl_reduction == "mean" else kl.sum())

@@ -1,0 +1,14 @@
+"""VAESplit: a variational autoencoder whose encoder yields mu and logvar as one vector."""
+
+from recbole_vae_plugin.models.base import VariationalRecommender
+from recbole_vae_plugin.nn.heads import SplitHead
+
+
+class VAESplit(VariationalRecommender):
+    """One linear layer of size 2 x `latent_dimension`, cut into mu and logvar.
+
+    With `loss_type: CE` this is Mult-VAE as its authors coded it (Liang et al., "Variational
+    Autoencoders for Collaborative Filtering", WWW 2018).
+    """
+
+    head = SplitHead

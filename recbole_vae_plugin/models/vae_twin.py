@@ -1,0 +1,11 @@
+"""VAETwin: a variational autoencoder with one linear layer for mu and one for logvar."""
+
+from recbole_vae_plugin.models.base import VariationalRecommender
+from recbole_vae_plugin.nn.heads import TwinHead
+
+
+class VAETwin(VariationalRecommender):
+    """Two linear layers of size `latent_dimension` (Kingma & Welling, "Auto-Encoding
+    Variational Bayes", 2014, appendix C.2)."""
+
+    head = TwinHead

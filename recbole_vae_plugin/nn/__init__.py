@@ -1,0 +1,1 @@
+"""Plain torch: everything an autoencoder recommender is made of. Imports no RecBole."""

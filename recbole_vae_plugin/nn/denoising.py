@@ -1,0 +1,67 @@
+"""What is done to a history before it is encoded: the `denoising` axis.
+
+Each class maps :class:`~recbole_vae_plugin.nn.interactions.Rows` to rows, or to a dense
+``[B, n_items]`` tensor where its noise leaves no zeros. Noise is added while training only.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from recbole_vae_plugin.nn.interactions import Rows
+
+
+class NoDenoising(nn.Module):
+    """L2-normalise the history, add no noise."""
+
+    def forward(self, rows: Rows) -> Rows:
+        return rows.l2_normalised()
+
+
+class DropoutDenoising(nn.Module):
+    """L2-normalise, then drop each entry with ``dropout_prob`` and scale the rest up.
+
+    The order of Liang et al. (WWW 2018). Dropping entries of the sparse row is dropout of
+    the dense one: a zero stays zero either way.
+    """
+
+    def __init__(self, dropout_prob: float):
+        super().__init__()
+        self.dropout_prob = dropout_prob
+
+    def forward(self, rows: Rows) -> Rows:
+        rows = rows.l2_normalised()
+        return rows.with_values(F.dropout(rows.values, self.dropout_prob, self.training))
+
+    def extra_repr(self) -> str:
+        return f"dropout_prob={self.dropout_prob}"
+
+
+class GaussianDenoising(nn.Module):
+    """Add N(0, ``noise_std``^2) to every item of the catalogue, then L2-normalise.
+
+    The noise is dense by nature: while training, a batch costs B x n_items random numbers
+    and a dense first layer. Scoring adds none and stays sparse.
+    """
+
+    def __init__(self, noise_std: float):
+        super().__init__()
+        self.noise_std = noise_std
+
+    def forward(self, rows: Rows) -> Rows | Tensor:
+        if not self.training or self.noise_std == 0:
+            return rows.l2_normalised()
+        dense = rows.to_dense()
+        return F.normalize(dense.add_(torch.randn_like(dense), alpha=self.noise_std))
+
+    def extra_repr(self) -> str:
+        return f"noise_std={self.noise_std}"
+
+
+DENOISING = {
+    "dropout": lambda dropout_prob, noise_std: DropoutDenoising(dropout_prob),
+    "gaussian": lambda dropout_prob, noise_std: GaussianDenoising(noise_std),
+    "none": lambda dropout_prob, noise_std: NoDenoising(),
+}
