@@ -7,6 +7,7 @@ bound in ``pyproject.toml`` does the job (setuptools, pandas), there is no repai
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import warnings
 
@@ -120,22 +121,33 @@ def random_numbers_of_exhaustive_search(hyper_tuning) -> None:
 
 
 @patch_of("recbole.data.dataset.dataset")
-def download_without_process_group(dataset) -> None:
-    """RecBole waits for other ranks after a download, even where there are none."""
+def download_by_a_single_process(dataset) -> None:
+    """RecBole waits for other ranks after a download even where there are none; a download
+    that fails leaves an empty folder, which the next run takes for the data set."""
     download = dataset.Dataset._download
 
     @functools.wraps(download)
-    def download_alone(self):
-        if not self.config["single_spec"]:
-            return download(self)
-        barrier = dataset.torch.distributed.barrier
-        dataset.torch.distributed.barrier = lambda: None
+    def download_or_explain(self):
+        distributed = dataset.torch.distributed
+        barrier = distributed.barrier
+        if self.config["single_spec"]:
+            distributed.barrier = lambda: None
         try:
             return download(self)
+        except (OSError, RuntimeError) as problem:
+            if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
+                os.rmdir(self.dataset_path)
+            raise ConnectionError(
+                f"data set {self.dataset_name} is not on this machine and could not be "
+                f"downloaded ({problem}). Put its file at "
+                f"{os.path.join(self.dataset_path, self.dataset_name)}.inter, "
+                "or set data_path to the folder that holds "
+                f"{self.dataset_name}/{self.dataset_name}.inter"
+            ) from problem
         finally:
-            dataset.torch.distributed.barrier = barrier
+            distributed.barrier = barrier
 
-    dataset.Dataset._download = download_alone
+    dataset.Dataset._download = download_or_explain
 
 
 @patch_of("recbole.data.utils")

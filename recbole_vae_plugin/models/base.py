@@ -56,6 +56,15 @@ class AutoEncoderRecommender(GeneralRecommender):
             self.head,
         )
 
+    @classmethod
+    def check(cls, config) -> None:
+        """Refuse bad values before any data is loaded.
+
+        Raises:
+            ValueError: a key of the model has a value that is not allowed.
+        """
+        Settings.from_config(config)
+
     def calculate_loss(self, interaction) -> Tensor:
         """The loss of a batch of users, shape ``[]``: reconstruction in nats, a mean over users."""
         rows = self.interactions.rows(interaction[self.USER_ID])
@@ -104,6 +113,11 @@ class VariationalRecommender(AutoEncoderRecommender):
         steps_per_epoch = max(1, math.ceil(users / config["train_batch_size"]))
         self.kl = KLSettings.from_config(config, steps_per_epoch)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def check(cls, config) -> None:
+        super().check(config)
+        KLSettings.from_config(config)
 
     @property
     def beta(self) -> Tensor:

@@ -1,70 +1,17 @@
-"""The keys of the models: read from RecBole's config, checked, with errors that name the key."""
+"""The keys of the models: read from RecBole's config and checked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
-from numbers import Real
 from typing import Any
 
 from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LOG_PARTITIONS
+from recbole_vae_plugin.values import integer, number, one_of, sizes
 
 KL_REDUCTIONS = ("mean", "sum")
-
-
-def refuse(key: str, value: Any, allowed: str) -> None:
-    """Raise the one kind of error that a bad value gets.
-
-    Raises:
-        ValueError: always; it names the key, the value it got and what is allowed.
-    """
-    raise ValueError(f"{key}: got {value!r}; allowed: {allowed}")
-
-
-def one_of(key: str, value: Any, names: Iterable[str]) -> str:
-    """``value`` as it is spelt in ``names``, whatever its case; ``None`` means ``none``."""
-    names = list(names)
-    spelling = {name.lower(): name for name in names}
-    wanted = "none" if value is None else str(value).lower()
-    if wanted not in spelling:
-        near = get_close_matches(wanted, spelling, n=1)
-        hint = f" (did you mean {spelling[near[0]]}?)" if near else ""
-        refuse(key, value, ", ".join(names) + hint)
-    return spelling[wanted]
-
-
-def integer(key: str, value: Any, least: int) -> int:
-    """``value`` if it is an int of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        refuse(key, value, f"a whole number of at least {least}")
-    return value
-
-
-def number(key: str, value: Any, least: float, below: float = float("inf")) -> float:
-    """``value`` if it is a number in [least, below)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < below:
-        upper = f" and below {below:g}" if below != float("inf") else ""
-        refuse(key, value, f"a number of at least {least:g}{upper}")
-    return float(value)
-
-
-def sizes(key: str, value: Any, n_items: int) -> tuple[int, ...]:
-    """``value`` if it is a list of layer widths that does not repeat the catalogue's size."""
-    allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        refuse(key, value, allowed)
-    if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in value):
-        refuse(key, value, allowed)
-    if n_items in value:
-        refuse(
-            key,
-            value,
-            f"hidden layers only; the layers over the {n_items} items are added by the model",
-        )
-    return tuple(value)
 
 
 @dataclass(frozen=True)
@@ -81,12 +28,12 @@ class Settings:
     loss_type: str
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], n_items: int) -> Settings:
+    def from_config(cls, config: Mapping[str, Any], n_items: int | None = None) -> Settings:
         """Read and check.
 
         Args:
             config: RecBole's ``Config``, or a dict.
-            n_items: size of the catalogue.
+            n_items: size of the catalogue, where it is known already.
 
         Raises:
             ValueError: a value is not allowed.
@@ -120,12 +67,12 @@ class KLSettings:
     ANNEAL_EPOCHS = 10
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], steps_per_epoch: int) -> KLSettings:
+    def from_config(cls, config: Mapping[str, Any], steps_per_epoch: int = 1) -> KLSettings:
         """Read and check; see :meth:`Settings.from_config`.
 
         Args:
             config: RecBole's ``Config``, or a dict.
-            steps_per_epoch: optimiser steps in an epoch, at least 1.
+            steps_per_epoch: optimiser steps in an epoch.
 
         Raises:
             ValueError: a value is not allowed.

@@ -1,0 +1,139 @@
+"""What a command refuses before anything is loaded or trained, and in which words."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+from recbole_vae_plugin.cli.known import builtin_models, downloadable_datasets, known_keys
+from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.values import did_you_mean, integer, number, one_of, refuse
+
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+
+
+def read_config_file(file: str) -> dict:
+    """The keys of a config file.
+
+    Raises:
+        ValueError: there is no such file, or it is not a YAML file of keys.
+    """
+    if not Path(file).is_file():
+        nearby = [str(path) for path in Path(file).parent.glob("*.yaml")] if Path(file).parent.is_dir() else []
+        refuse("config_files", file, "the path of an existing YAML file" + did_you_mean(file, nearby))
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        where = " ".join(str(problem).split())
+        raise ValueError(f"config_files: {file} is not valid YAML: {where}") from problem
+    if not isinstance(content, dict):
+        raise ValueError(f"config_files: {file} must hold lines of `key: value`")
+    return content
+
+
+def check_model(name: str | None) -> None:
+    """Raise ``ValueError`` unless RecBole or this package has that model."""
+    if name is None:
+        refuse("model", name, "a model's name, as in --model=VAESplit; --help lists them")
+    models = [*MODELS, *builtin_models()]
+    if name not in models:
+        ours = ", ".join(MODELS)
+        hint = did_you_mean(str(name), models, most=3)
+        refuse("model", name, f"{ours} or a model of RecBole{hint}; --help lists them all")
+
+
+def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[str]]) -> None:
+    """Refuse unknown keys on the command line, warn of those in files that others may share.
+
+    Raises:
+        ValueError: a typed key is not known.
+    """
+    known = known_keys(model)
+    for key in typed:
+        if key not in known:
+            raise ValueError(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
+    for file, keys in from_files.items():
+        for key in keys:
+            if key not in known:
+                logging.getLogger().warning(
+                    f"{file}: {model} does not read the key {key}{did_you_mean(key, known)}"
+                )
+
+
+def check_values(config) -> None:
+    """Refuse values that RecBole would take silently or fail on only after training began.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    one_of("learner", config["learner"], LEARNERS)
+    integer("epochs", config["epochs"], 0)
+    integer("train_batch_size", config["train_batch_size"], 1)
+    integer("eval_batch_size", config["eval_batch_size"], 1)
+    integer("stopping_step", config["stopping_step"], 0)
+    if number("learning_rate", config["learning_rate"], 0) == 0:
+        refuse("learning_rate", config["learning_rate"], "a number above 0")
+    for phase, mode in config["eval_args"]["mode"].items():
+        if not EVAL_MODE.fullmatch(str(mode)):
+            refuse(f"eval_args.mode.{phase}", mode, "full, labeled, uniN or popN with a number N")
+    check_valid_metric(config)
+
+
+def check_valid_metric(config) -> None:
+    """The metric that early stopping watches must be one that is computed."""
+    metric, _, k = config["valid_metric"].partition("@")
+    metrics = [name.lower() for name in config["metrics"]]
+    computed = metric.lower() in metrics and (not k or k in map(str, config["topk"]))
+    if not computed:
+        refuse(
+            "valid_metric",
+            config["valid_metric"],
+            f"one of metrics {config['metrics']} at one of topk {config['topk']}",
+        )
+
+
+def check_dataset(config) -> None:
+    """Refuse a data set that is not there or whose files cannot be read.
+
+    Raises:
+        ValueError: names the file and what it should be.
+    """
+    name, folder = config["dataset"], Path(config["data_path"])
+    if not folder.exists():
+        known = downloadable_datasets()
+        if name not in known:
+            refuse(
+                "dataset",
+                name,
+                f"ml-100k, a data set that RecBole downloads, or a folder {folder} that holds "
+                f"{name}.inter{did_you_mean(name, ['ml-100k', *known], most=3)}",
+            )
+        return
+    suffixes = [f"{part}.inter" for part in config["benchmark_filename"] or []] or ["inter"]
+    for suffix in suffixes:
+        file = folder / f"{name}.{suffix}"
+        if not file.is_file():
+            raise ValueError(f"dataset: {folder} has no file {file.name}")
+        check_header(file, config)
+
+
+def check_header(file: Path, config) -> None:
+    """The first line of an atomic file names its columns, each with a type."""
+    with file.open(encoding=config["encoding"]) as lines:
+        header = lines.readline().rstrip("\n")
+    separator = config["field_separator"]
+    columns = [column.split(":") for column in header.split(separator)]
+    if not all(len(column) == 2 and column[1] for column in columns):
+        raise ValueError(
+            f"dataset: the first line of {file} must name each column with its type, separated "
+            f"by {separator!r}, such as user_id:token{separator}item_id:token; it is {header!r}"
+        )
+    present = [column[0] for column in columns]
+    for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
+        if config[key] not in present:
+            refuse(key, config[key], f"a column of {file}, which has {', '.join(present)}")

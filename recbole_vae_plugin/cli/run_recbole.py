@@ -1,0 +1,164 @@
+"""``run_recbole``: train and evaluate one model, RecBole's or ours, from the shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from recbole_vae_plugin.cli import checks
+from recbole_vae_plugin.cli.known import builtin_models, documented_keys
+from recbole_vae_plugin.models import MODELS
+
+EXAMPLES = """\
+examples:
+  run_recbole --model=VAESplit --dataset=ml-100k
+  run_recbole --model=VAETwin --dataset=ml-100k --loss_type=BCE --denoising=gaussian
+  run_recbole --model=DAE --dataset=ml-1m --config_files="configs/datasets/ml-1m.yaml" --epochs=50
+  run_recbole --model=EASE --dataset=ml-100k
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 failed, 2 refused."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    options, rest = parser().parse_known_args(arguments)
+    try:
+        config_files = (options.config_files or "").split()
+        prepare(options, config_files, read_overrides(rest))
+    except Exception as problem:
+        return report(problem, options.traceback, code=2)
+    try:
+        launch(options, config_files)
+    except KeyboardInterrupt:
+        print("\nrun_recbole: interrupted", file=sys.stderr)
+        return 130
+    except Exception as problem:
+        return report(problem, options.traceback, code=1)
+    return 0
+
+
+def report(problem: Exception, traceback: bool, code: int) -> int:
+    """Print one message, or raise where the user asked for the traceback."""
+    if traceback:
+        raise problem
+    # A KeyError prints as the repr of its key.
+    text = problem.args[0] if isinstance(problem, KeyError) and problem.args else str(problem)
+    kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
+    print(f"run_recbole: error: {kind}{text}", file=sys.stderr)
+    if code == 1:
+        print("run_recbole: --traceback shows where it was raised", file=sys.stderr)
+    return code
+
+
+def read_overrides(rest: Sequence[str]) -> dict[str, str]:
+    """``--key=value`` and ``--key value`` as a dict of strings.
+
+    Raises:
+        ValueError: an argument is neither, or a key is given twice.
+    """
+    overrides: dict[str, str] = {}
+    waiting = list(rest)
+    while waiting:
+        argument = waiting.pop(0)
+        key, equals, value = argument.removeprefix("--").partition("=")
+        if not argument.startswith("--") or not key:
+            raise ValueError(f"{argument}: not understood; settings are written --key=value")
+        if not equals:
+            if not waiting or waiting[0].startswith("--"):
+                raise ValueError(f"{argument}: has no value; settings are written --key=value")
+            value = waiting.pop(0)
+        if "=" in value:
+            raise ValueError(
+                f"{key}: got {value!r}; RecBole reads no value with '=' from the command line, "
+                "put it in a config file"
+            )
+        if overrides.setdefault(key, value) != value:
+            raise ValueError(f"{key}: given twice, as {overrides[key]!r} and {value!r}")
+    return overrides
+
+
+def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> None:
+    """Refuse bad input, and leave in ``sys.argv`` what RecBole's ``Config`` reads from there."""
+    files = {file: checks.read_config_file(file) for file in config_files}
+    for content in reversed(files.values()):
+        options.model = options.model or content.get("model")
+        options.dataset = options.dataset or content.get("dataset")
+    checks.check_model(options.model)
+    if options.dataset is None:
+        checks.refuse("dataset", None, "a data set's name, as in --dataset=ml-100k")
+    checks.check_keys(options.model, overrides, files)
+
+    sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in overrides.items())]
+    from recbole.config import Config
+
+    config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
+    checks.check_values(config)
+    if options.model in MODELS:
+        config.model_class.check(config)
+    checks.check_dataset(config)
+
+
+def launch(options, config_files: Sequence[str]) -> None:
+    """Hand over to RecBole."""
+    from recbole.quick_start import run
+
+    run(
+        options.model,
+        options.dataset,
+        config_file_list=list(config_files),
+        nproc=options.nproc,
+        world_size=options.world_size,
+        ip=options.ip,
+        port=options.port,
+        group_offset=options.group_offset,
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """The flags of RecBole's own script, and help that lists models and keys."""
+    result = argparse.ArgumentParser(
+        prog="run_recbole",
+        description="Train and evaluate a recommender with RecBole: a model of this package or a built-in one.",
+        epilog=f"{EXAMPLES}\n{describe_models()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    result.add_argument("--model", "-m", help="name of the model (may stand in a config file)")
+    result.add_argument("--dataset", "-d", help="name of the data set (may stand in a config file)")
+    result.add_argument("--config_files", help='config files, separated by spaces: "a.yaml b.yaml"; later ones win')
+    result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
+    result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")
+    result.add_argument("--port", default="5678", help="port of the first machine (default 5678)")
+    result.add_argument("--world_size", type=int, default=-1, help="processes on all machines (default nproc)")
+    result.add_argument("--group_offset", type=int, default=0, help="rank of this machine's first process (default 0)")
+    result.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    result.add_argument("--KEY=VALUE", dest="key", action="store", metavar="", help="override any key of the configuration, as in --epochs=50")
+    return result
+
+
+def describe_models() -> str:
+    """The models and the keys of ours, with defaults, from the files in ``properties/``."""
+    lines = ["models of this package and their keys (default in brackets):"]
+    described: dict[tuple, list[str]] = {}
+    for model in MODELS:
+        for entry in documented_keys(model):
+            described.setdefault(entry, []).append(model)
+    lines.append(f"  {', '.join(MODELS)}")
+    for (key, default, comment), models in described.items():
+        only = "" if len(models) == len(MODELS) else f" Only {', '.join(models)}."
+        lines += textwrap.wrap(
+            f"{key} [{default}]  {comment}{only}",
+            width=98,
+            initial_indent="    ",
+            subsequent_indent="        ",
+            break_on_hyphens=False,
+        )
+    lines += ["", "models of RecBole (keys: RecBole's documentation):"]
+    lines += textwrap.wrap(", ".join(builtin_models()), width=98, initial_indent="  ", subsequent_indent="  ")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

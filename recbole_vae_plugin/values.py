@@ -1,0 +1,65 @@
+"""Checks of single config values: one kind of error, naming the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from numbers import Real
+from typing import Any
+
+
+def refuse(key: str, value: Any, allowed: str) -> None:
+    """Raise the one kind of error that a bad value gets.
+
+    Raises:
+        ValueError: always; it names the key, the value it got and what is allowed.
+    """
+    raise ValueError(f"{key}: got {value!r}; allowed: {allowed}")
+
+
+def did_you_mean(wrong: str, names: Iterable[str], most: int = 1) -> str:
+    """" (did you mean x?)" with the nearest of ``names``, whatever the case; else ""."""
+    spelling = {name.lower(): name for name in names}
+    near = [spelling[name] for name in get_close_matches(wrong.lower(), spelling, n=most)]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def one_of(key: str, value: Any, names: Iterable[str]) -> str:
+    """``value`` as it is spelt in ``names``, whatever its case; ``None`` means ``none``."""
+    names = list(names)
+    spelling = {name.lower(): name for name in names}
+    wanted = "none" if value is None else str(value).lower()
+    if wanted not in spelling:
+        refuse(key, value, ", ".join(names) + did_you_mean(wanted, names))
+    return spelling[wanted]
+
+
+def integer(key: str, value: Any, least: int) -> int:
+    """``value`` if it is an int of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        refuse(key, value, f"a whole number of at least {least}")
+    return value
+
+
+def number(key: str, value: Any, least: float, below: float = float("inf")) -> float:
+    """``value`` if it is a number in [least, below)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < below:
+        upper = f" and below {below:g}" if below != float("inf") else ""
+        refuse(key, value, f"a number of at least {least:g}{upper}")
+    return float(value)
+
+
+def sizes(key: str, value: Any, n_items: int | None) -> tuple[int, ...]:
+    """``value`` if it is a list of layer widths that does not repeat the catalogue's size."""
+    allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        refuse(key, value, allowed)
+    if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in value):
+        refuse(key, value, allowed)
+    if n_items in value:
+        refuse(
+            key,
+            value,
+            f"hidden layers only; the layers over the {n_items} items are added by the model",
+        )
+    return tuple(value)
