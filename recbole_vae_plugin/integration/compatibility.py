@@ -32,8 +32,9 @@ def names_that_numpy_2_removed(recbole) -> None:
 
 @patch_of("recbole")
 def warnings_that_only_recbole_can_heed(recbole) -> None:
-    """Each run would print pages of pandas' and torch's deprecations of RecBole's own lines."""
+    """Each run would print pages of deprecations of RecBole's, and its ray's, own lines."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
 
 @patch_of("recbole")

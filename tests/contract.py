@@ -1,0 +1,220 @@
+"""What every model of the package owes its users. A model's test file names its variants."""
+
+from __future__ import annotations
+
+import copy
+from typing import ClassVar
+
+import pytest
+import torch
+from conftest import BLOCKS, interaction_of, users_of
+
+BAD_VALUES = [
+    ("mlp_hidden_size", 600),
+    ("mlp_hidden_size", [600, 0]),
+    ("mlp_hidden_size", ["wide"]),
+    ("latent_dimension", 0),
+    ("latent_dimension", 2.5),
+    ("decoder_hidden_size", 600),
+    ("decoder_hidden_size", [-1]),
+    ("decoder_hidden_size", [32, 41]),  # 40 items and RecBole's padding
+    ("activation", "tanhh"),
+    ("denoising", "drop"),
+    ("dropout_prob", 1.0),
+    ("noise_std", -0.1),
+    ("loss_type", "BPR"),
+]
+BAD_KL_VALUES = [
+    ("anneal_cap", -1),
+    ("anneal_cap", "high"),
+    ("total_anneal_steps", -5),
+    ("total_anneal_steps", 1.5),
+    ("kl_reduction", "max"),
+]
+
+
+def fit(run, epochs=None, valid=False):
+    """Train and return the losses of the epochs."""
+    if epochs is not None:
+        run.trainer.epochs = epochs
+    run.trainer.fit(run.train, run.valid if valid else None, verbose=False, saved=True)
+    return list(run.trainer.train_loss_dict.values())
+
+
+def scores_of(run, users):
+    run.model.eval()
+    with torch.no_grad():
+        return run.model.full_sort_predict(interaction_of(run, users)).view(len(users), -1)
+
+
+def assert_same_weights(one, other):
+    expected = other.state_dict()
+    for name, tensor in one.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+class Contract:
+    model: ClassVar[str]
+    variants: ClassVar[dict[str, dict]]
+    bad_values: ClassVar[list] = BAD_VALUES
+
+    def test_shapes(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        users = users_of(run)[:5]
+        items = torch.tensor([1, 2, 3, 4, 5])
+        assert run.model.full_sort_predict(interaction_of(run, users)).shape == (5 * run.dataset.item_num,)
+        assert run.model.predict(interaction_of(run, users, items)).shape == (5,)
+        assert run.model.calculate_loss(interaction_of(run, users)).shape == ()
+        mu, logvar = run.model.get_codes(users)
+        assert mu.shape == (5, 8)
+        assert logvar is None or logvar.shape == (5, 8)
+
+    def test_a_training_epoch_is_each_user_with_training_items_once(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        seen = torch.cat([batch[run.dataset.uid_field] for batch in run.train])
+        expected = run.train.dataset.inter_feat[run.dataset.uid_field].unique()
+        assert torch.equal(seen.sort().values, expected)
+        assert 0 not in seen
+        assert not torch.equal(seen, expected), "the order is shuffled"
+
+    def test_scoring_is_deterministic(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        assert torch.equal(scores_of(run, users_of(run)), scores_of(run, users_of(run)))
+
+    def test_one_batch_equals_many(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        users = users_of(run)
+        singly = torch.cat([scores_of(run, user.view(1)) for user in users])
+        torch.testing.assert_close(scores_of(run, users), singly)
+
+    def test_predict_agrees_with_full_ranking(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        users = users_of(run)[:7].repeat(3)
+        items = torch.randint(1, run.dataset.item_num, (21,))
+        every = scores_of(run, users)
+        some = run.model.predict(interaction_of(run, users, items))
+        torch.testing.assert_close(some, every[torch.arange(21), items])
+
+    def test_a_seed_reproduces_a_run(self, prepare, variant):
+        first, again, other = (prepare(self.model, **variant, seed=seed) for seed in (1, 1, 2))
+        for run in (first, again, other):
+            torch.manual_seed(run.config["seed"])
+            fit(run)
+        assert_same_weights(first.model, again.model)
+        assert not torch.equal(first.model.network.output.weight, other.model.network.output.weight)
+
+    def test_resuming_equals_never_having_stopped(self, prepare, variant):
+        straight = prepare(self.model, **variant)
+        torch.manual_seed(7)
+        fit(straight, epochs=5)
+
+        stopped = prepare(self.model, **variant)
+        torch.manual_seed(7)
+        fit(stopped, epochs=2)
+        resumed = prepare(self.model, **variant)
+        resumed.trainer.resume_checkpoint(stopped.trainer.saved_model_file)
+        fit(resumed, epochs=5)
+
+        assert resumed.trainer.start_epoch == 2
+        assert_same_weights(resumed.model, straight.model)
+
+    def test_a_saved_model_scores_the_same(self, prepare, variant):
+        from recbole.quick_start import load_data_and_model
+
+        run = prepare(self.model, **variant)
+        fit(run)
+        loaded = load_data_and_model(run.trainer.saved_model_file)[1].eval()
+        users = users_of(run)
+        with torch.no_grad():
+            again = loaded.full_sort_predict(interaction_of(run, users)).view(len(users), -1)
+        assert torch.equal(again, scores_of(run, users))
+
+    def test_resuming_with_other_sizes_is_refused(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        fit(run, epochs=1)
+        other = prepare(self.model, **{**variant, "latent_dimension": 9})
+        with pytest.raises(ValueError, match="latent_dimension: 8 there, 9 here"):
+            other.trainer.resume_checkpoint(run.trainer.saved_model_file)
+
+    def test_loss_falls_and_planted_blocks_are_recovered(self, prepare, variant):
+        run = prepare(self.model, **variant, learning_rate=0.01)
+        losses = fit(run, epochs=40)
+        assert losses[-1] < 0.9 * losses[0]
+
+        from recbole.utils.case_study import full_sort_topk
+
+        users = users_of(run)
+        _, top = full_sort_topk(users.numpy(), run.model, run.test, k=1)
+        block_of_item = [int(name[1:]) // 10 if name != "[PAD]" else -1 for name in run.dataset.field2id_token["item_id"]]
+        block_of_user = [int(name[1:]) % BLOCKS if name != "[PAD]" else -1 for name in run.dataset.field2id_token["user_id"]]
+        hits = [block_of_item[top[row, 0]] == block_of_user[user] for row, user in enumerate(users)]
+        # by chance one recommendation in four would hit
+        assert sum(hits) >= 0.9 * len(hits)
+
+    def test_history_is_masked(self, prepare, variant):
+        from recbole.utils.case_study import full_sort_scores
+
+        run = prepare(self.model, **variant)
+        users = users_of(run)
+        scores = full_sort_scores(users.numpy(), run.model, run.test)
+        history = run.train.dataset.inter_feat
+        taken = scores[history[run.dataset.uid_field] - 1, history[run.dataset.iid_field]]
+        assert (taken == -torch.inf).all()
+        assert (scores[:, 0] == -torch.inf).all()
+        assert torch.isfinite(scores).any(dim=1).all()
+
+    def test_a_copied_model_shares_the_histories(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        assert copy.deepcopy(run.model).interactions is run.model.interactions
+
+    def test_bad_values_are_refused_by_name(self, prepare, variant):
+        for key, value in self.bad_values:
+            with pytest.raises(ValueError, match=key) as refusal:
+                prepare(self.model, **{**variant, key: value})
+            assert repr(value) in str(refusal.value)
+            assert "allowed" in str(refusal.value)
+
+
+class VariationalContract(Contract):
+    bad_values = BAD_VALUES + BAD_KL_VALUES
+
+    def test_training_samples_and_scoring_does_not(self, prepare, variant):
+        run = prepare(self.model, **{**variant, "denoising": "none"})
+        users = users_of(run)
+        rows = run.model.interactions.rows(users)
+        run.model.train()
+        assert not torch.equal(run.model.network(rows)[0], run.model.network(rows)[0])
+        code = run.model.get_codes(users)
+        noise = torch.stack([code.sample() - code.mu for _ in range(400)]) / (0.5 * code.logvar).exp()
+        assert noise.mean().abs() < 0.01
+        assert (noise.std() - 1).abs() < 0.01
+
+    def test_beta_climbs_to_its_cap_and_survives_a_checkpoint(self, prepare, variant):
+        run = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
+        assert run.model.beta == 0
+        fit(run, epochs=2)
+        steps = 2 * len(run.train)
+        assert run.model.beta.item() == pytest.approx(steps / 40)
+        resumed = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
+        resumed.trainer.resume_checkpoint(run.trainer.saved_model_file)
+        assert resumed.model.n_updates == steps
+        fit(resumed, epochs=4)
+        assert resumed.model.beta.item() == pytest.approx(0.3)
+
+    def test_by_default_beta_reaches_its_cap_after_ten_epochs(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        fit(run, epochs=9)
+        assert run.model.beta < run.config["anneal_cap"]
+        run.trainer.start_epoch = 9
+        fit(run, epochs=10)
+        assert run.model.beta.item() == pytest.approx(run.config["anneal_cap"])
+
+    def test_kl_is_averaged_or_added_up(self, prepare, variant):
+        code = None
+        for reduction, factor in (("mean", 1), ("sum", 12)):
+            run = prepare(self.model, **{**variant, "kl_reduction": reduction, "total_anneal_steps": 0})
+            run.model.eval()
+            code = code or run.model.get_codes(users_of(run)[:12])
+            if reduction == "mean":
+                average = run.model.penalty(code)
+            assert run.model.penalty(code).item() == pytest.approx(factor * average.item(), rel=1e-5)

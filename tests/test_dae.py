@@ -1,0 +1,21 @@
+from conftest import interaction_of, shipped, users_of
+from contract import Contract
+
+
+class TestDAE(Contract):
+    model = "DAE"
+    variants = {
+        "AE": shipped("ae"),
+        "DAE": shipped("dae"),
+        "Multi-DAE": shipped("multi-dae"),
+        "gaussian noise, linear decoder": {"denoising": "gaussian", "decoder_hidden_size": []},
+        "logistic, ELU": {"loss_type": "BCE", "activation": "elu"},
+    }
+
+
+def test_a_plain_autoencoder_has_no_randomness_while_training(prepare):
+    run = prepare("DAE", denoising="none")
+    batch = interaction_of(run, users_of(run))
+    run.model.train()
+    assert run.model.calculate_loss(batch) == run.model.calculate_loss(batch)
+    assert run.model.get_codes(users_of(run)).logvar is None

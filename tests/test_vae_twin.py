@@ -1,0 +1,28 @@
+import torch
+from conftest import interaction_of, shipped, users_of
+from contract import VariationalContract
+
+
+class TestVAETwin(VariationalContract):
+    model = "VAETwin"
+    variants = {
+        "VAE": shipped("vae-twin"),
+        "Logistic-VAE": shipped("logistic-vae-twin"),
+        "Multi-VAE": shipped("multi-vae-twin"),
+        "gaussian noise, other decoder": {"denoising": "gaussian", "decoder_hidden_size": [16, 24]},
+    }
+
+
+def test_twin_with_the_weights_of_split_is_the_same_model(prepare):
+    split, twin = prepare("VAESplit"), prepare("VAETwin")
+    weights = split.model.state_dict()
+    for part in ("weight", "bias"):
+        both = weights.pop(f"network.head.both.{part}")
+        weights[f"network.head.mu.{part}"], weights[f"network.head.logvar.{part}"] = both.chunk(2)
+    twin.model.load_state_dict(weights)
+
+    users = users_of(split)
+    for ours, theirs in zip(split.model.eval().get_codes(users), twin.model.eval().get_codes(users)):
+        torch.testing.assert_close(ours, theirs)
+    batch = interaction_of(split, users)
+    torch.testing.assert_close(split.model.full_sort_predict(batch), twin.model.full_sort_predict(batch))
