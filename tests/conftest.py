@@ -20,7 +20,7 @@ BLOCKS, BLOCK_USERS, BLOCK_ITEMS = 4, 15, 10
 
 def pytest_generate_tests(metafunc):
     """Run each contract test on every variant that its class names."""
-    if "variant" in metafunc.fixturenames:
+    if hasattr(metafunc.cls, "variants") and "variant" in metafunc.fixturenames:
         variants = metafunc.cls.variants
         metafunc.parametrize("variant", variants.values(), ids=variants.keys())
 

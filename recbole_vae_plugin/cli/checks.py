@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
@@ -65,6 +65,28 @@ def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[
                 )
 
 
+def check_evaluation(given: Mapping) -> None:
+    """Refuse metrics and modes of evaluation that there are not, before RecBole's ``Config``.
+
+    Args:
+        given: keys as they stand in config files and on the command line.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    from recbole.evaluator import metrics_dict
+
+    metrics = given.get("metrics") or []
+    for metric in [metrics] if isinstance(metrics, str) else metrics:
+        if str(metric).lower() not in metrics_dict:
+            refuse("metrics", metric, ", ".join(metrics_dict) + did_you_mean(str(metric), metrics_dict))
+    evaluation = given.get("eval_args")
+    modes = evaluation.get("mode", "full") if isinstance(evaluation, dict) else "full"
+    for mode in modes.values() if isinstance(modes, dict) else [modes]:
+        if not EVAL_MODE.fullmatch(str(mode)):
+            refuse("eval_args.mode", mode, "full, labeled, uniN or popN with a number N")
+
+
 def check_values(config) -> None:
     """Refuse values that RecBole would take silently or fail on only after training began.
 
@@ -78,9 +100,6 @@ def check_values(config) -> None:
     integer("stopping_step", config["stopping_step"], 0)
     if number("learning_rate", config["learning_rate"], 0) == 0:
         refuse("learning_rate", config["learning_rate"], "a number above 0")
-    for phase, mode in config["eval_args"]["mode"].items():
-        if not EVAL_MODE.fullmatch(str(mode)):
-            refuse(f"eval_args.mode.{phase}", mode, "full, labeled, uniN or popN with a number N")
     check_valid_metric(config)
 
 
@@ -126,6 +145,7 @@ def check_header(file: Path, config) -> None:
     """The first line of an atomic file names its columns, each with a type."""
     with file.open(encoding=config["encoding"]) as lines:
         header = lines.readline().rstrip("\n")
+        first_row = lines.readline().strip()
     separator = config["field_separator"]
     columns = [column.split(":") for column in header.split(separator)]
     if not all(len(column) == 2 and column[1] for column in columns):
@@ -137,3 +157,5 @@ def check_header(file: Path, config) -> None:
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
         if config[key] not in present:
             refuse(key, config[key], f"a column of {file}, which has {', '.join(present)}")
+    if not first_row:
+        raise ValueError(f"dataset: {file} has no interactions")

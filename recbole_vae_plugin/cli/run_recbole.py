@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
+from collections import ChainMap
 from collections.abc import Sequence
+
+import yaml
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
@@ -89,6 +92,8 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
     if options.dataset is None:
         checks.refuse("dataset", None, "a data set's name, as in --dataset=ml-100k")
     checks.check_keys(options.model, overrides, files)
+    typed = {key: yaml.safe_load(value) for key, value in overrides.items()}
+    checks.check_evaluation(ChainMap(typed, *reversed(files.values())))
 
     sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in overrides.items())]
     from recbole.config import Config

@@ -15,11 +15,18 @@ from recbole_vae_plugin.integration.patching import apply_postponed, patch_of
 
 
 @patch_of("recbole")
-def names_that_numpy_2_removed(recbole) -> None:
-    """RecBole's ``Config`` reads np.float_, np.complex_ and np.unicode_, Ray Tune np.bool8."""
+def names_that_numpy_removed(recbole) -> None:
+    """RecBole's ``Config`` sets the first six from names that numpy 2 dropped, and not at all in
+    a process that loads a pickled one; Ray Tune reads np.bool8."""
     import numpy as np
 
     removed = {
+        "int": np.int_,
+        "float": np.float64,
+        "complex": np.complex128,
+        "object": np.object_,
+        "str": np.str_,
+        "unicode": np.str_,
         "float_": np.float64,
         "complex_": np.complex128,
         "unicode_": np.str_,

@@ -78,12 +78,13 @@ def check_version(found: str) -> None:
 
 def check_name_is_free(name: str) -> None:
     """Raise :class:`RegistrationError` where somebody else already provides that model."""
-    taken_by = None
     (package,) = util.find_spec("recbole").submodule_search_locations
-    for file in Path(package, "model").glob(f"*/{name.lower()}.py"):
-        taken_by = f"RecBole itself ({file})"
+    own = next(Path(package, "model").glob(f"*/{name.lower()}.py"), None)
     present = sys.modules.get(lookup_module(name))
-    if present is not None and not isinstance(present, ModelModule):
+    taken_by = None
+    if own:
+        taken_by = f"RecBole itself ({own})"
+    elif present is not None and not isinstance(present, ModelModule):
         taken_by = f"another package ({present!r})"
     if taken_by:
         raise RegistrationError(

@@ -1,0 +1,68 @@
+"""Real runs on MovieLens-100K, which RecBole's wheel carries."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from conftest import CONFIGS
+
+from recbole_vae_plugin.models import MODELS
+
+VARIANTS = sorted((CONFIGS / "models").glob("*.yaml"))
+SETTINGS = {"show_progress": False, "state": "ERROR", "seed": 2020}
+
+
+def run(*files, **settings) -> dict:
+    from recbole.quick_start import run_recbole
+
+    files = [str(CONFIGS / "datasets/ml-100k.yaml"), *map(str, files)]
+    return run_recbole(config_file_list=files, config_dict={**SETTINGS, **settings})
+
+
+@pytest.fixture(scope="module")
+def popularity(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("pop"))
+        patch.setattr("sys.argv", ["pytest"])
+        return run(model="Pop", epochs=1)["test_result"]["ndcg@10"]
+
+
+def test_nine_variants_are_shipped():
+    assert len(VARIANTS) == 9
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
+def test_each_variant_beats_popularity_by_half(variant, popularity):
+    # one learning rate that every variant learns from in a few epochs
+    found = run(variant, epochs=20, learning_rate=0.005, train_batch_size=100)
+    assert found["test_result"]["ndcg@10"] > 1.5 * popularity
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*/*.yaml")), ids=lambda path: path.stem)
+def test_shipped_files_hold_only_known_keys(file):
+    from recbole_vae_plugin.cli.known import known_keys
+
+    content = yaml.safe_load(file.read_text())
+    assert set(content) <= known_keys(content.get("model", next(iter(MODELS))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["uni100", "pop100"])
+def test_sampled_evaluation(mode):
+    found = run(model="VAESplit", epochs=5, eval_args={"mode": mode})["test_result"]
+    full = run(model="VAESplit", epochs=5)["test_result"]
+    # ranking a held-out item among 100 others is easier than among all
+    assert full["ndcg@10"] < found["ndcg@10"] <= 1
+
+
+@pytest.mark.slow
+def test_default_run_reaches_the_cap_of_beta(monkeypatch):
+    from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+
+    models = []
+    begin = AutoEncoderTrainer.fit
+    monkeypatch.setattr(
+        AutoEncoderTrainer, "fit", lambda self, *args, **kwargs: (models.append(self.model), begin(self, *args, **kwargs))[1]
+    )
+    run(model="VAESplit")
+    assert models[0].beta.item() == pytest.approx(0.2)

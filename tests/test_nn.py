@@ -1,0 +1,183 @@
+"""The plain-torch parts against independent computations, in float64 where numbers are compared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Multinomial, Normal, kl_divergence as torch_kl
+
+from recbole_vae_plugin.nn.denoising import DropoutDenoising, GaussianDenoising, NoDenoising
+from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, TwinHead
+from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
+from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, OutputLayer, hidden_layers
+from recbole_vae_plugin.nn.likelihoods import LOG_PARTITIONS, negative_log_likelihood
+
+N_ITEMS = 9
+
+
+@pytest.fixture
+def interactions():
+    """Four users: 0 has nothing, 2 has a pair twice, and pairs come in no order."""
+    users = torch.tensor([3, 1, 2, 2, 1, 2, 3, 1])
+    items = torch.tensor([8, 4, 5, 5, 0, 1, 2, 7])
+    return Interactions(users, items, n_users=4, n_items=N_ITEMS)
+
+
+@pytest.fixture
+def rows(interactions):
+    rows = interactions.rows(torch.tensor([3, 0, 1, 1, 2]))
+    return rows.with_values(rows.values.double())
+
+
+@pytest.fixture
+def dense():
+    expected = torch.zeros(5, N_ITEMS, dtype=torch.float64)
+    for row, items in enumerate([[2, 8], [], [0, 4, 7], [0, 4, 7], [1, 5]]):
+        expected[row, items] = 1
+    return expected
+
+
+def test_rows_are_the_histories(interactions, rows, dense):
+    assert torch.equal(rows.to_dense(), dense)
+    assert torch.equal(rows.counts, dense.sum(1).long())
+    assert len(interactions.items) == 7, "a repeated pair counts once"
+
+
+@pytest.mark.parametrize("users, items", [([4], [0]), ([-1], [0]), ([0], [N_ITEMS])])
+def test_ids_out_of_range_are_refused(users, items):
+    with pytest.raises(ValueError, match="ids must lie in"):
+        Interactions(torch.tensor(users), torch.tensor(items), n_users=4, n_items=N_ITEMS)
+
+
+def test_histories_are_data_and_not_weights(interactions):
+    assert interactions.state_dict() == {}
+
+
+def test_sparse_input_layer_is_a_linear_layer(rows, dense):
+    values = torch.rand(len(rows.items), dtype=torch.float64)
+    layer = InputLayer(N_ITEMS, 6).double()
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    linear = nn.Linear(N_ITEMS, 6).double()
+    linear.load_state_dict({"weight": layer.weight.T, "bias": layer.bias})
+    dense[rows.row_index, rows.items] = values
+
+    sparse_out, dense_out = layer(rows.with_values(values)), linear(dense)
+    torch.testing.assert_close(sparse_out, dense_out)
+    torch.testing.assert_close(layer(dense), dense_out)
+
+    towards = torch.randn_like(dense_out)
+    (sparse_out * towards).sum().backward()
+    (dense_out * towards).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, linear.weight.grad.T)
+    torch.testing.assert_close(layer.bias.grad, linear.bias.grad)
+
+
+def test_output_layer_scores_single_items():
+    layer = OutputLayer(4, N_ITEMS)
+    hidden, items = torch.randn(6, 4), torch.randint(N_ITEMS, (6,))
+    torch.testing.assert_close(layer(hidden, items), layer(hidden)[torch.arange(6), items])
+
+
+def test_hidden_layers_activate_each_layer():
+    for name, activation in ACTIVATIONS.items():
+        layers = hidden_layers([3, 5, 2], name)
+        assert [type(layer) for layer in layers] == [nn.Linear, activation, nn.Linear, activation]
+    assert len(hidden_layers([3], "tanh")) == 0
+
+
+def test_denoising_normalises_first(rows, dense):
+    expected = nn.functional.normalize(dense)
+    for denoising in (NoDenoising(), DropoutDenoising(0.5).eval(), GaussianDenoising(0.3).eval()):
+        torch.testing.assert_close(denoising(rows).to_dense(), expected)
+
+
+def test_dropout_keeps_the_expectation_and_the_zeros(rows, dense):
+    torch.manual_seed(0)
+    denoising = DropoutDenoising(0.3)
+    draws = torch.stack([denoising(rows).to_dense() for _ in range(2000)])
+    normalised = nn.functional.normalize(dense)
+    assert (draws[:, dense == 0] == 0).all()
+    kept = draws[:, dense == 1] / normalised[dense == 1]
+    torch.testing.assert_close(kept[kept != 0], torch.full_like(kept[kept != 0], 1 / 0.7))
+    assert (kept == 0).double().mean().item() == pytest.approx(0.3, abs=0.01)
+    torch.testing.assert_close(draws.mean(0), normalised, atol=0.05, rtol=0)
+
+
+def test_gaussian_noise_is_added_before_normalising(rows, dense):
+    torch.manual_seed(0)
+    noisy = GaussianDenoising(0.2)(rows)
+    torch.manual_seed(0)
+    expected = nn.functional.normalize(dense + 0.2 * torch.randn_like(dense))
+    torch.testing.assert_close(noisy, expected)
+    assert GaussianDenoising(0.0)(rows).items is rows.items, "no noise, no dense rows"
+
+
+@pytest.mark.parametrize("loss_type", LOG_PARTITIONS)
+def test_likelihoods_against_torch_distributions(rows, dense, loss_type):
+    scores = torch.randn(5, N_ITEMS, dtype=torch.float64)
+    if loss_type == "MSE":
+        constant = Normal(0.0, 1.0).log_prob(torch.zeros((), dtype=torch.float64))
+        log_probability = (Normal(scores, 1.0).log_prob(dense) - constant).sum(1)
+    elif loss_type == "BCE":
+        log_probability = Bernoulli(logits=scores).log_prob(dense).sum(1)
+    else:
+        log_probability = torch.zeros(5, dtype=torch.float64)
+        for user, history in enumerate(dense):
+            count = int(history.sum())
+            if count:
+                whole = Multinomial(count, logits=scores[user]).log_prob(history)
+                log_probability[user] = whole - torch.lgamma(torch.tensor(count + 1.0, dtype=torch.float64))
+    torch.testing.assert_close(negative_log_likelihood(scores, rows, loss_type), -log_probability)
+
+
+@pytest.mark.parametrize("loss_type", LOG_PARTITIONS)
+def test_gradients_of_the_likelihoods(rows, loss_type):
+    scores = torch.randn(5, N_ITEMS, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda s: negative_log_likelihood(s, rows, loss_type), scores)
+
+
+def test_kl_against_torch_distributions():
+    mu, logvar = torch.randn(7, 4, dtype=torch.float64), torch.randn(7, 4, dtype=torch.float64)
+    expected = torch_kl(Normal(mu, (0.5 * logvar).exp()), Normal(torch.zeros_like(mu), 1.0)).sum(1)
+    torch.testing.assert_close(kl_divergence(mu, logvar), expected)
+    assert (kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3)) == 0).all()
+
+
+def test_annealing_is_linear_up_to_its_cap():
+    betas = [linear_annealing(torch.tensor(step), 100, 0.2).item() for step in (0, 5, 10, 20, 1000)]
+    assert betas == pytest.approx([0, 0.05, 0.1, 0.2, 0.2])
+    assert linear_annealing(torch.tensor(0), 0, 0.2).item() == pytest.approx(0.2)
+
+
+def test_a_sample_has_the_moments_of_its_code():
+    torch.manual_seed(0)
+    mu, logvar = torch.full((200_000, 1), 3.0), torch.full((200_000, 1), 1.4)
+    z = Code(mu, logvar).sample()
+    assert z.mean().item() == pytest.approx(3.0, abs=0.02)
+    assert z.var().item() == pytest.approx(torch.tensor(1.4).exp().item(), rel=0.02)
+    assert Code(mu, None).sample() is mu
+
+
+def test_heads_yield_the_stated_latent_size():
+    hidden = torch.randn(3, 5)
+    for head in (SplitHead, TwinHead):
+        mu, logvar = head(5, 4, "tanh")(hidden)
+        assert mu.shape == logvar.shape == (3, 4)
+    code, nothing = DeterministicHead(5, 4, "tanh")(hidden)
+    assert code.shape == (3, 4) and nothing is None and code.abs().max() < 1
+
+
+def test_plain_torch_parts_import_no_recbole():
+    # torch loads the plugin by itself, which must not drag RecBole in either
+    code = (
+        "import sys, pkgutil, importlib, recbole_vae_plugin.nn as nn\n"
+        "[importlib.import_module(f'{nn.__name__}.{m.name}') for m in pkgutil.iter_modules(nn.__path__)]\n"
+        "sys.exit('recbole.model' in sys.modules or 'recbole' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
