@@ -1,7 +1,7 @@
 """Test metrics of the shipped variants beside RecBole's own models, as a table.
 
-    python benchmarks/accuracy.py
-    python benchmarks/accuracy.py --dataset configs/datasets/ml-1m.yaml --seeds 2020
+python benchmarks/accuracy.py
+python benchmarks/accuracy.py --dataset configs/datasets/ml-1m.yaml --seeds 2020
 """
 
 from __future__ import annotations
@@ -62,10 +62,18 @@ def table(results: dict[str, list[tuple[dict, float]]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default=str(CONFIGS / "datasets/ml-100k.yaml"), help="a data set's config file")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="each sets split and weights")
-    parser.add_argument("--models", nargs="+", default=[*BASELINES, *VARIANTS], help="variants and RecBole models")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--dataset", default=str(CONFIGS / "datasets/ml-100k.yaml"), help="a data set's config file"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[2020, 2021, 2022], help="each sets split and weights"
+    )
+    parser.add_argument(
+        "--models", nargs="+", default=[*BASELINES, *VARIANTS], help="variants and RecBole models"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="overrides for every run")
     parser.add_argument("--json", type=Path, help="write all runs to this file too")
     options = parser.parse_args()

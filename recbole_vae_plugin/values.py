@@ -18,7 +18,7 @@ def refuse(key: str, value: Any, allowed: str) -> None:
 
 
 def did_you_mean(wrong: str, names: Iterable[str], most: int = 1) -> str:
-    """" (did you mean x?)" with the nearest of ``names``, whatever the case; else ""."""
+    """ " (did you mean x?)" with the nearest of ``names``, whatever the case; else ""."""
     spelling = {name.lower(): name for name in names}
     near = [spelling[name] for name in get_close_matches(wrong.lower(), spelling, n=most)]
     return f" (did you mean {' or '.join(near)}?)" if near else ""

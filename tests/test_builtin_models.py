@@ -58,5 +58,7 @@ def test_unchanged_results(settings, model):
 def test_ours_and_theirs_in_one_process(settings):
     from recbole.quick_start import run_recbole
 
-    results = [run_recbole(model, "blocks", config_dict=dict(settings)) for model in ("BPR", "VAESplit", "BPR")]
+    results = [
+        run_recbole(model, "blocks", config_dict=dict(settings)) for model in ("BPR", "VAESplit", "BPR")
+    ]
     assert results[0] == results[2]

@@ -57,7 +57,9 @@ def expected_metrics(run) -> dict[str, float]:
         per_user["ndcg"].append(sum(1 / np.log2(rank + 2) for rank in range(K) if hits[rank]) / ideal)
         average = sum(p for p, hit in zip(precisions, hits) if hit) / min(K, len(wanted))
         per_user["map"].append(average)
-        below = sum(scores[user - 1, w] > scores[user - 1, o] for w in wanted for o in candidates if o not in wanted)
+        below = sum(
+            scores[user - 1, w] > scores[user - 1, o] for w in wanted for o in candidates if o not in wanted
+        )
         auc = below / (len(wanted) * (len(candidates) - len(wanted)))
         auc_weighted, auc_weights = auc_weighted + auc * len(wanted), auc_weights + len(wanted)
 
@@ -71,9 +73,13 @@ def expected_metrics(run) -> dict[str, float]:
     expected[f"itemcoverage@{K}"] = (shown > 0).sum() / n
     expected[f"averagepopularity@{K}"] = float(np.mean([popularity[items].mean() for items in lists]))
     expected[f"shannonentropy@{K}"] = float(-(share * np.log(share)).sum() / len(share))
-    expected[f"giniindex@{K}"] = float(((2 * ranks - n - 1) * np.sort(shown[shown > 0])).sum() / shown.sum() / n)
+    expected[f"giniindex@{K}"] = float(
+        ((2 * ranks - n - 1) * np.sort(shown[shown > 0])).sum() / shown.sum() / n
+    )
     trained_items = [item for item in range(n) if popularity[item] > 0]
-    tail = sorted(trained_items, key=lambda item: (popularity[item], item))[: max(int(len(trained_items) * 0.1), 1)]
+    tail = sorted(trained_items, key=lambda item: (popularity[item], item))[
+        : max(int(len(trained_items) * 0.1), 1)
+    ]
     expected[f"tailpercentage@{K}"] = float(np.mean([np.isin(items, tail).mean() for items in lists]))
     return expected
 

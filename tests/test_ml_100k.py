@@ -60,9 +60,12 @@ def test_default_run_reaches_the_cap_of_beta(monkeypatch):
     from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
 
     models = []
-    begin = AutoEncoderTrainer.fit
-    monkeypatch.setattr(
-        AutoEncoderTrainer, "fit", lambda self, *args, **kwargs: (models.append(self.model), begin(self, *args, **kwargs))[1]
-    )
+    fit = AutoEncoderTrainer.fit
+
+    def fit_and_keep(trainer, *args, **kwargs):
+        models.append(trainer.model)
+        return fit(trainer, *args, **kwargs)
+
+    monkeypatch.setattr(AutoEncoderTrainer, "fit", fit_and_keep)
     run(model="VAESplit")
     assert models[0].beta.item() == pytest.approx(0.2)

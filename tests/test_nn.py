@@ -8,11 +8,12 @@ import sys
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Bernoulli, Multinomial, Normal, kl_divergence as torch_kl
+from torch.distributions import Bernoulli, Multinomial, Normal
+from torch.distributions import kl_divergence as torch_kl
 
 from recbole_vae_plugin.nn.denoising import DropoutDenoising, GaussianDenoising, NoDenoising
 from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, TwinHead
-from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, OutputLayer, hidden_layers
 from recbole_vae_plugin.nn.likelihoods import LOG_PARTITIONS, negative_log_likelihood

@@ -156,7 +156,11 @@ class TestQuickStart:
 
 
 class TestOtherProcesses:
-    SCRIPT = "import json; from recbole.quick_start import run_recbole; print(json.dumps(run_recbole('VAESplit', 'blocks', ['settings.yaml'])['test_result']))"
+    SCRIPT = """
+import json
+from recbole.quick_start import run_recbole
+print(json.dumps(run_recbole("VAESplit", "blocks", ["settings.yaml"])["test_result"]))
+"""
 
     def test_a_process_that_imports_only_recbole_opens_a_checkpoint(self, prepare):
         run = prepare("VAESplit")
@@ -217,8 +221,11 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
 class TestManners:
     def test_importing_is_light_and_twice_is_harmless(self):
         loaded = result_of(
-            "import sys, json, importlib, recbole_vae_plugin as plugin; importlib.reload(plugin); plugin.register();"
-            "print(json.dumps([name for name in ('torch', 'recbole', 'pandas', 'ray') if name in sys.modules]))"
+            "import sys, json, importlib, recbole_vae_plugin as plugin\n"
+            "importlib.reload(plugin)\n"
+            "plugin.register()\n"
+            "heavy = ('torch', 'recbole', 'pandas', 'ray')\n"
+            "print(json.dumps([name for name in heavy if name in sys.modules]))"
         )
         assert loaded == []
 
@@ -252,12 +259,12 @@ class TestManners:
         assert any("found 9.9" in message for message in result_of(code))
 
     def test_public_names(self):
-        import recbole_vae_plugin
         from recbole.utils import get_model
 
+        import recbole_vae_plugin
+
         assert recbole_vae_plugin.VAESplit is get_model("VAESplit")
-        with pytest.raises(AttributeError):
-            recbole_vae_plugin.VAEMissing
+        assert not hasattr(recbole_vae_plugin, "VAEMissing")
 
     def test_only_recbole_may_unpickle_objects(self, prepare):
         run = prepare("DAE")

@@ -41,7 +41,10 @@ WRONG = {
     "layers that are no list": (["--mlp_hidden_size=600"], ["mlp_hidden_size", "600", "a list"]),
     "layer of no width": (["--mlp_hidden_size=[600,0]"], ["mlp_hidden_size", "[600, 0]", "at least 1"]),
     "no latent dimension": (["--latent_dimension=0"], ["latent_dimension", "0", "at least 1"]),
-    "decoder that does not fit": (["--decoder_hidden_size=[32,41]"], ["decoder_hidden_size", "[32, 41]", "41 items"]),
+    "decoder that does not fit": (
+        ["--decoder_hidden_size=[32,41]"],
+        ["decoder_hidden_size", "[32, 41]", "41 items"],
+    ),
     "decoder that is no list": (["--decoder_hidden_size=wide"], ["decoder_hidden_size", "'wide'", "a list"]),
     "probability of one": (["--dropout_prob=1"], ["dropout_prob", "1", "below 1"]),
     "negative noise": (["--noise_std=-1"], ["noise_std", "-1", "at least 0"]),
@@ -59,7 +62,10 @@ WRONG = {
     "key twice": (["--epochs=1", "--epochs=2"], ["epochs", "twice"]),
     "no key at all": (["epochs=1"], ["epochs=1", "--key=value"]),
     "key without value": (["--epochs"], ["--epochs", "no value"]),
-    "missing config file": (["--config_files=setings.yaml"], ["config_files", "'setings.yaml'", "settings.yaml"]),
+    "missing config file": (
+        ["--config_files=setings.yaml"],
+        ["config_files", "'setings.yaml'", "settings.yaml"],
+    ),
 }
 
 
@@ -133,7 +139,9 @@ def test_a_download_is_used(command, monkeypatch, blocks_path):
             return {"Content-Length": str(len(self.getvalue()))}
 
     monkeypatch.setattr("urllib.request.urlopen", lambda url: Answer(archive.getvalue()))
-    code, _ = command("--model=DAE", "--dataset=ml-1m", "--config_files=settings.yaml", "--data_path=downloads")
+    code, _ = command(
+        "--model=DAE", "--dataset=ml-1m", "--config_files=settings.yaml", "--data_path=downloads"
+    )
     assert code == 0
     assert Path("downloads/ml-1m/ml-1m.inter").is_file()
 
@@ -142,14 +150,19 @@ def test_an_unknown_key_in_a_shared_file_is_only_a_warning(command, caplog):
     Path("shared.yaml").write_text("latent_dim: 32\nepochs: 1\n")
     code, _ = command(*USUAL[:2], "--config_files=settings.yaml shared.yaml")
     assert code == 0
-    assert "shared.yaml: VAESplit does not read the key latent_dim (did you mean latent_dimension?)" in caplog.text
+    assert (
+        "shared.yaml: VAESplit does not read the key latent_dim (did you mean latent_dimension?)"
+        in caplog.text
+    )
 
 
 @pytest.mark.parametrize("model", [*MODELS, "BPR", "EASE"])
 def test_runs_ours_and_built_in_models(command, settings, model):
     del settings["mlp_hidden_size"], settings["latent_dimension"]
     Path("settings.yaml").write_text(yaml.safe_dump(settings))
-    code, error = command(f"--model={model}", "--dataset", "blocks", "--config_files=settings.yaml", "--epochs", "1")
+    code, error = command(
+        f"--model={model}", "--dataset", "blocks", "--config_files=settings.yaml", "--epochs", "1"
+    )
     assert code == 0, error
     assert len(list(Path("saved").glob(f"{model}-*.pth"))) == 1
 
@@ -170,14 +183,21 @@ def test_help_shows_examples_models_and_their_keys(capsys):
         main(["--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    for part in ("run_recbole --model=VAESplit --dataset=ml-100k", *MODELS, "LightGCN", "kl_reduction [mean]"):
+    for part in (
+        "run_recbole --model=VAESplit --dataset=ml-100k",
+        *MODELS,
+        "LightGCN",
+        "kl_reduction [mean]",
+    ):
         assert part in text
 
 
 def test_the_installed_script_prints_the_result_table(settings):
     Path("settings.yaml").write_text(yaml.safe_dump({**settings, "state": "INFO", "show_progress": True}))
     script = Path(sys.executable).with_name("run_recbole")
-    done = subprocess.run([script, *USUAL], capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"})
+    done = subprocess.run(
+        [script, *USUAL], capture_output=True, text=True, env={**os.environ, "COLUMNS": "100"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     for part in ("Train", "Evaluate", "test result", "ndcg@3"):
         assert part in done.stderr

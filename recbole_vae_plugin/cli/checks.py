@@ -24,7 +24,9 @@ def read_config_file(file: str) -> dict:
         ValueError: there is no such file, or it is not a YAML file of keys.
     """
     if not Path(file).is_file():
-        nearby = [str(path) for path in Path(file).parent.glob("*.yaml")] if Path(file).parent.is_dir() else []
+        nearby = (
+            [str(path) for path in Path(file).parent.glob("*.yaml")] if Path(file).parent.is_dir() else []
+        )
         refuse("config_files", file, "the path of an existing YAML file" + did_you_mean(file, nearby))
     try:
         content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))

@@ -66,7 +66,8 @@ def known_keys(model: str) -> set[str]:
         for source in recbole_folder().glob(f"{folder}/**/*.py")
     ]
     if model not in MODELS:
-        sources += [*recbole_folder().glob(f"model/*/{model.lower()}.py"), recbole_folder() / "model/layers.py"]
+        sources += [*recbole_folder().glob(f"model/*/{model.lower()}.py")]
+        sources += [*recbole_folder().glob("model/*.py")]
     for source in sources:
         text = source.read_text(encoding="utf-8")
         keys.update(re.findall(r"""config\[["'](\w+)["']\]""", text))

@@ -132,14 +132,26 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--model", "-m", help="name of the model (may stand in a config file)")
     result.add_argument("--dataset", "-d", help="name of the data set (may stand in a config file)")
-    result.add_argument("--config_files", help='config files, separated by spaces: "a.yaml b.yaml"; later ones win')
+    result.add_argument(
+        "--config_files", help='config files, separated by spaces: "a.yaml b.yaml"; later ones win'
+    )
     result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
     result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")
     result.add_argument("--port", default="5678", help="port of the first machine (default 5678)")
-    result.add_argument("--world_size", type=int, default=-1, help="processes on all machines (default nproc)")
-    result.add_argument("--group_offset", type=int, default=0, help="rank of this machine's first process (default 0)")
+    result.add_argument(
+        "--world_size", type=int, default=-1, help="processes on all machines (default nproc)"
+    )
+    result.add_argument(
+        "--group_offset", type=int, default=0, help="rank of this machine's first process (default 0)"
+    )
     result.add_argument("--traceback", action="store_true", help="show where an error was raised")
-    result.add_argument("--KEY=VALUE", dest="key", action="store", metavar="", help="override any key of the configuration, as in --epochs=50")
+    result.add_argument(
+        "--KEY=VALUE",
+        dest="key",
+        action="store",
+        metavar="",
+        help="override any key of the configuration, as in --epochs=50",
+    )
     return result
 
 
