@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -62,9 +62,8 @@ def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[
     for file, keys in from_files.items():
         for key in keys:
             if key not in known:
-                logging.getLogger().warning(
-                    f"{file}: {model} does not read the key {key}{did_you_mean(key, known)}"
-                )
+                hint = did_you_mean(key, known)
+                print(f"run_recbole: warning: {file}: {model} has no key {key}{hint}", file=sys.stderr)
 
 
 def check_evaluation(given: Mapping) -> None:
