@@ -185,8 +185,6 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
             "from recbole.config import Config",
             "from recbole.data import create_dataset",
             "from recbole.trainer import Trainer",
-            "from recbole.evaluator import Evaluator",
-            "import torch",
         ],
     )
     def test_the_order_of_imports_does_not_matter(self, settings, first_import):

@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
     """The flags of RecBole's own script, and help that lists models and keys."""
     result = argparse.ArgumentParser(
         prog="run_recbole",
-        description="Train and evaluate a recommender with RecBole: a model of this package or a built-in one.",
+        description="Train and evaluate a model of this package, or one of RecBole's own.",
         epilog=f"{EXAMPLES}\n{describe_models()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
