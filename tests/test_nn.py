@@ -16,7 +16,7 @@ from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, Twin
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, OutputLayer, hidden_layers
-from recbole_vae_plugin.nn.likelihoods import LOG_PARTITIONS, negative_log_likelihood
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, reconstruction_loss
 
 N_ITEMS = 9
 
@@ -119,28 +119,62 @@ def test_gaussian_noise_is_added_before_normalising(rows, dense):
     assert GaussianDenoising(0.0)(rows).items is rows.items, "no noise, no dense rows"
 
 
-@pytest.mark.parametrize("loss_type", LOG_PARTITIONS)
-def test_likelihoods_against_torch_distributions(rows, dense, loss_type):
-    scores = torch.randn(5, N_ITEMS, dtype=torch.float64)
+def log_probability(scores, dense, loss_type):
+    """log p(x | s) of each user by torch.distributions, without the constants."""
     if loss_type == "MSE":
         constant = Normal(0.0, 1.0).log_prob(torch.zeros((), dtype=torch.float64))
-        log_probability = (Normal(scores, 1.0).log_prob(dense) - constant).sum(1)
-    elif loss_type == "BCE":
-        log_probability = Bernoulli(logits=scores).log_prob(dense).sum(1)
-    else:
-        log_probability = torch.zeros(5, dtype=torch.float64)
-        for user, history in enumerate(dense):
-            count = int(history.sum())
-            if count:
-                whole = Multinomial(count, logits=scores[user]).log_prob(history)
-                log_probability[user] = whole - torch.lgamma(torch.tensor(count + 1.0, dtype=torch.float64))
-    torch.testing.assert_close(negative_log_likelihood(scores, rows, loss_type), -log_probability)
+        return (Normal(scores, 1.0).log_prob(dense) - constant).sum(1)
+    if loss_type == "BCE":
+        return Bernoulli(logits=scores).log_prob(dense).sum(1)
+    users = []
+    for logits, history in zip(scores, dense):
+        count = int(history.sum())
+        coefficient = torch.lgamma(torch.tensor(count + 1.0, dtype=torch.float64))
+        users.append(
+            Multinomial(count, logits=logits).log_prob(history) - coefficient if count else 0 * logits.sum()
+        )
+    return torch.stack(users)
 
 
-@pytest.mark.parametrize("loss_type", LOG_PARTITIONS)
-def test_gradients_of_the_likelihoods(rows, loss_type):
-    scores = torch.randn(5, N_ITEMS, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda s: negative_log_likelihood(s, rows, loss_type), scores)
+@pytest.fixture
+def output():
+    """Hidden states of five users and an output layer."""
+    shapes = (5, 3), (N_ITEMS, 3), (N_ITEMS,)
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("loss_type", LIKELIHOODS)
+@pytest.mark.parametrize("budget", [10**9, 2 * N_ITEMS, 1], ids=["whole", "two users", "one user"])
+def test_reconstruction_against_torch_distributions(rows, dense, output, loss_type, budget):
+    loss = reconstruction_loss(*output, rows, loss_type, budget)
+    scores = output[0] @ output[1].T + output[2]
+    expected = -log_probability(scores, dense, loss_type).mean()
+    torch.testing.assert_close(loss, expected)
+
+    gradients = torch.autograd.grad(3 * loss, output)
+    for gradient, reference in zip(gradients, torch.autograd.grad(3 * expected, output)):
+        torch.testing.assert_close(gradient, reference)
+
+
+@pytest.mark.parametrize("loss_type", LIKELIHOODS)
+def test_reconstruction_with_parts_that_need_no_gradient(rows, output, loss_type):
+    output[1].requires_grad_(False)
+    reconstruction_loss(*output, rows, loss_type).backward()
+    assert output[1].grad is None and output[0].grad is not None
+    with torch.no_grad():
+        assert not reconstruction_loss(*output, rows, loss_type).requires_grad
+
+
+@pytest.mark.parametrize("loss_type", LIKELIHOODS)
+def test_reconstruction_in_bfloat16_is_near(rows, output, loss_type):
+    output = [tensor.detach().float().requires_grad_() for tensor in output]
+    exact = torch.autograd.grad(reconstruction_loss(*output, rows, loss_type), output)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = reconstruction_loss(*output, rows, loss_type)
+    assert loss.dtype == torch.float32
+    for gradient, reference in zip(torch.autograd.grad(loss, output), exact):
+        assert gradient.dtype == torch.float32
+        torch.testing.assert_close(gradient, reference, atol=0.05, rtol=0.05)
 
 
 def test_kl_against_torch_distributions():

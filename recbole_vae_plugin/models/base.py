@@ -16,7 +16,7 @@ from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
-from recbole_vae_plugin.nn.likelihoods import negative_log_likelihood
+from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
 
 
 class AutoEncoderRecommender(GeneralRecommender):
@@ -68,8 +68,11 @@ class AutoEncoderRecommender(GeneralRecommender):
     def calculate_loss(self, interaction) -> Tensor:
         """The loss of a batch of users, shape ``[]``: reconstruction in nats, a mean over users."""
         rows = self.interactions.rows(interaction[self.USER_ID])
-        scores, code = self.network(rows)
-        return negative_log_likelihood(scores, rows, self.loss_type).mean() + self.penalty(code)
+        code = self.network.encode(rows)
+        output = self.network.output
+        hidden = self.network.decode(code)
+        loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
+        return loss + self.penalty(code)
 
     def penalty(self, code: Code) -> Tensor | float:
         """What the loss adds for the batch's codes; nothing for a deterministic head."""

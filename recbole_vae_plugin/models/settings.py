@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
-from recbole_vae_plugin.nn.likelihoods import LOG_PARTITIONS
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
 from recbole_vae_plugin.values import integer, number, one_of, sizes
 
 KL_REDUCTIONS = ("mean", "sum")
@@ -50,7 +50,7 @@ class Settings:
             denoising=one_of("denoising", config["denoising"], DENOISING),
             dropout_prob=number("dropout_prob", config["dropout_prob"], 0, below=1),
             noise_std=number("noise_std", config["noise_std"], 0),
-            loss_type=one_of("loss_type", config["loss_type"], LOG_PARTITIONS),
+            loss_type=one_of("loss_type", config["loss_type"], LIKELIHOODS),
         )
 
 

@@ -50,7 +50,7 @@ class AutoEncoder(nn.Module):
         return self.head(self.encoder(self.denoising(rows)))
 
     def decode(self, code: Code) -> Tensor:
-        """The last hidden states, ``[B, width]``: z is sampled while training, mu otherwise."""
+        """The last hidden states, ``[B, width]``: from a sampled z while training, from mu otherwise."""
         return self.decoder(code.sample() if self.training else code.mu)
 
     def forward(self, rows: Rows) -> tuple[Tensor, Code]:

@@ -39,6 +39,18 @@ class Rows:
         rows = torch.arange(len(self), device=self.items.device)
         return rows.repeat_interleave(self.counts, output_size=len(self.items))
 
+    def slice(self, begin: int, end: int) -> Rows:
+        """Rows ``begin`` to ``end``, without ``end``."""
+        if begin == 0 and end == len(self):
+            return self
+        first, last = self.offsets[begin].item(), self.offsets[end].item()
+        return Rows(
+            self.items[first:last],
+            self.offsets[begin : end + 1] - first,
+            self.values[first:last],
+            self.n_items,
+        )
+
     def with_values(self, values: Tensor) -> Rows:
         """The same entries with other values, ``[nnz]``."""
         return replace(self, values=values)
