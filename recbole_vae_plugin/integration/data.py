@@ -1,19 +1,106 @@
-"""Batches of users instead of interactions, for training and for full ranking."""
+"""Batches of users, for training and for evaluation, built from sparse histories.
+
+RecBole's loaders and samplers keep a Python set an user and walk over all interactions;
+these keep sorted pairs and hand out the same batches.
+"""
 
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 
+import numpy as np
+import torch
 from recbole.data.dataloader import (
     AbstractDataLoader,
     FullSortEvalDataLoader,
-    TrainDataLoader,
+    NegSampleEvalDataLoader,
 )
 from recbole.data.interaction import Interaction
+from recbole.sampler import Sampler
 
-#: Full ranking holds at most this many scores at once (float32: 256 MiB), and the
-#: evaluator a few arrays of the same shape.
-MOST_SCORES = 2**26
+from recbole_vae_plugin.nn.interactions import Interactions, Rows
+
+#: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
+#: evaluator arrays of the same shape.
+MOST_SCORES = 2**25
+
+
+def interactions_of(*datasets) -> Interactions:
+    """The histories in one or several parts of a data set, together."""
+    first = datasets[0]
+    users, items = (
+        torch.cat([dataset.inter_feat[field] for dataset in datasets])
+        for field in (first.uid_field, first.iid_field)
+    )
+    return Interactions(users, items, first.user_num, first.item_num)
+
+
+class UsedItems:
+    """What RecBole's samplers keep as an array of sets: ``used[user]`` is a set of item ids."""
+
+    def __init__(self, interactions: Interactions):
+        self.interactions = interactions
+
+    def __getitem__(self, user: int) -> set[int]:
+        return set(self.interactions.rows(torch.tensor([int(user)])).items.tolist())
+
+
+class UserSampler(Sampler):
+    """RecBole's sampler of negative items, which here draws for all users of a batch at once."""
+
+    def get_used_ids(self):
+        used = {}
+        for last, phase in enumerate(self.phases, start=1):
+            used[phase] = UsedItems(interactions_of(*self.datasets[:last]))
+        most = int(used[self.phases[-1]].interactions.offsets.diff().max())
+        if most + 1 == self.item_num:
+            raise ValueError(
+                "Some users have interacted with all items: there are no negative items to sample for "
+                "them. Set user_inter_num_interval to leave them out."
+            )
+        return used
+
+    @cached_property
+    def popularity(self) -> np.ndarray:
+        """Cumulative probabilities of the items: float64 ``[item_num]``."""
+        items = torch.cat([dataset.inter_feat[self.iid_field] for dataset in self.datasets])
+        weights = np.bincount(items.numpy(), minlength=self.item_num).astype(float) ** self.alpha
+        return np.cumsum(weights) / weights.sum()
+
+    def _build_alias_table(self):
+        """Drawing from cumulative probabilities needs no table."""
+
+    def sampling(self, sample_num: int) -> np.ndarray:
+        """``sample_num`` item ids, int64, from numpy's global generator as RecBole does."""
+        if self.distribution == "uniform":
+            return np.random.randint(1, self.item_num, sample_num)
+        return np.searchsorted(self.popularity, np.random.random(sample_num), side="right")
+
+    def sample_unused(self, users: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Items that ``users[b]`` has not used, ``counts[b]`` of them: int64 ``[counts.sum()]``."""
+        used = torch.zeros(len(users), self.item_num, dtype=torch.bool)
+        rows = self.used_ids.interactions.rows(users)
+        used[rows.row_index, rows.items] = True
+        used, row = used.numpy(), torch.arange(len(users)).repeat_interleave(counts).numpy()
+        items = self.sampling(len(row))
+        wrong = np.flatnonzero(used[row, items])
+        while len(wrong):
+            items[wrong] = self.sampling(len(wrong))
+            wrong = wrong[used[row[wrong], items[wrong]]]
+        return torch.from_numpy(items)
+
+
+def samplers_of_users(config, built_datasets) -> tuple:
+    """(train, valid, test) samplers: none for training, where no negatives are drawn."""
+    samplers = [None]
+    for phase in ("valid", "test"):
+        distribution = config[f"{phase}_neg_sample_args"]["distribution"]
+        sampler = None
+        if distribution != "none":
+            sampler = UserSampler(["train", "valid", "test"], built_datasets, distribution).set_phase(phase)
+        samplers.append(sampler)
+    return tuple(samplers)
 
 
 class UserTrainDataLoader(AbstractDataLoader):
@@ -37,20 +124,83 @@ class UserTrainDataLoader(AbstractDataLoader):
         return self.users[index]
 
 
-class UserFullSortEvalDataLoader(FullSortEvalDataLoader):
-    """RecBole's full-ranking loader with `eval_batch_size` users a batch.
+class _UserEvalDataLoader(AbstractDataLoader):
+    """Users with held-out items, at most `eval_batch_size` of them a batch.
 
     RecBole counts scores there: its default of 4,096 means one or two users a batch.
     """
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        self.logger = logging.getLogger()
+        if shuffle:
+            self.logger.warning(f"{type(self).__name__} can't shuffle")
+        self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
+        self.held_out = interactions_of(dataset)
+        self.uid_list = dataset.inter_feat[self.uid_field].unique()
+        self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
+        self.sample_size = len(self.uid_list)
+        AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=False)
 
     def _init_batch_size_and_step(self):
         users = min(self.config["eval_batch_size"], MOST_SCORES // self._dataset.item_num)
         self.step = max(users, 1)
         self.set_batch_size(self.step)
 
+    def update_config(self, config):
+        AbstractDataLoader.update_config(self, config)
 
-#: RecBole's loader for a general model -> ours.
-OURS = {
-    TrainDataLoader: UserTrainDataLoader,
-    FullSortEvalDataLoader: UserFullSortEvalDataLoader,
-}
+    def users_and_positives(self, index) -> tuple[Interaction, Rows]:
+        """The users at these places of the list, and their held-out items."""
+        index = torch.as_tensor(index)
+        return self.user_df[index], self.held_out.rows(self.uid_list[index])
+
+
+class UserFullSortEvalDataLoader(_UserEvalDataLoader, FullSortEvalDataLoader):
+    """Full ranking: (users, (row, item) of what to leave out, row and item of what is wanted)."""
+
+    def collate_fn(self, index):
+        users, positives = self.users_and_positives(index)
+        history = self.history(users[self.uid_field])
+        return users, (history.row_index, history.items), positives.row_index, positives.items
+
+    def history(self, users: torch.Tensor) -> Rows:
+        """What users had in this phase and before, less what is wanted of them now."""
+        used = self._sampler.used_ids.interactions.rows(users)
+        wanted = self.held_out.rows(users)
+        width = self._dataset.item_num
+        old = ~torch.isin(used.row_index * width + used.items, wanted.row_index * width + wanted.items)
+        offsets = torch.zeros_like(used.offsets)
+        torch.cumsum(used.sum(old.long()), 0, out=offsets[1:])
+        return Rows(used.items[old], offsets, used.values[old], width)
+
+    @cached_property
+    def uid2history_item(self) -> np.ndarray:
+        """For RecBole's case studies: user id -> the items to leave out, as tensors."""
+        every = self.history(torch.arange(self._dataset.user_num))
+        result = np.empty(self._dataset.user_num, dtype=object)
+        result[:] = every.items.tensor_split(every.offsets[1:-1])
+        return result
+
+
+class UserNegSampleEvalDataLoader(_UserEvalDataLoader, NegSampleEvalDataLoader):
+    """Ranking among sampled negatives: (users, (row, item) of the candidates, row and item of what
+    is wanted). Each wanted item comes with `sample_num` items that the user has not used."""
+
+    def collate_fn(self, index):
+        users, positives = self.users_and_positives(index)
+        each = self.config[f"{self._sampler.phase}_neg_sample_args"]["sample_num"]
+        counts = positives.counts * each
+        negatives = self._sampler.sample_unused(users[self.uid_field], counts)
+        rows = torch.arange(len(counts)).repeat_interleave(counts)
+        candidates = torch.cat([positives.row_index, rows]), torch.cat([positives.items, negatives])
+        return users, candidates, positives.row_index, positives.items
+
+
+def loader_of_users(config, phase: str):
+    """Our loader class for a phase, or ``None`` where RecBole's own serves."""
+    if phase == "train":
+        return UserTrainDataLoader
+    mode = config["eval_args"]["mode"][phase]
+    if config["repeatable"] or config["transform"] or mode == "labeled":
+        return None
+    return UserFullSortEvalDataLoader if mode == "full" else UserNegSampleEvalDataLoader

@@ -117,18 +117,25 @@ def defaults_from_our_properties(configurator) -> None:
 @patch_of("recbole.data.utils")
 def loaders_of_users(data_utils) -> None:
     """RecBole has a fixed list of the models that train on users instead of interactions."""
-    get_dataloader = data_utils.get_dataloader
+    get_dataloader, create_samplers = data_utils.get_dataloader, data_utils.create_samplers
 
     @functools.wraps(get_dataloader)
     def get_dataloader_of_users(config, phase):
-        loader = get_dataloader(config, phase)
-        if config["model"] not in MODELS:
-            return loader
-        from recbole_vae_plugin.integration.data import OURS
+        from recbole_vae_plugin.integration.data import loader_of_users
 
-        return OURS.get(loader, loader)
+        ours = loader_of_users(config, phase) if config["model"] in MODELS else None
+        return ours or get_dataloader(config, phase)
+
+    @functools.wraps(create_samplers)
+    def create_samplers_of_users(config, dataset, built_datasets):
+        from recbole_vae_plugin.integration.data import loader_of_users, samplers_of_users
+
+        if config["model"] in MODELS and all(loader_of_users(config, phase) for phase in ("valid", "test")):
+            return samplers_of_users(config, built_datasets)
+        return create_samplers(config, dataset, built_datasets)
 
     data_utils.get_dataloader = get_dataloader_of_users
+    data_utils.create_samplers = create_samplers_of_users
 
 
 @patch_of("recbole.trainer")
