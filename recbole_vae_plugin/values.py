@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 
@@ -36,9 +36,9 @@ def one_of(key: str, value: Any, names: Iterable[str]) -> str:
 
 def integer(key: str, value: Any, least: int) -> int:
     """``value`` if it is an int of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         refuse(key, value, f"a whole number of at least {least}")
-    return value
+    return int(value)
 
 
 def number(key: str, value: Any, least: float, below: float = float("inf")) -> float:
@@ -49,17 +49,17 @@ def number(key: str, value: Any, least: float, below: float = float("inf")) -> f
     return float(value)
 
 
-def sizes(key: str, value: Any, n_items: int | None) -> tuple[int, ...]:
-    """``value`` if it is a list of layer widths that does not repeat the catalogue's size."""
+def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
+    """``value`` if it is a list of hidden widths that does not end in the ``output`` layer's."""
     allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
     if isinstance(value, str) or not isinstance(value, Sequence):
         refuse(key, value, allowed)
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in value):
         refuse(key, value, allowed)
-    if n_items in value:
+    if output is not None and value and value[-1] == output:
         refuse(
             key,
             value,
-            f"hidden layers only; the layers over the {n_items} items are added by the model",
+            f"hidden layers only; the output layer over {output} items is added by the model",
         )
     return tuple(value)

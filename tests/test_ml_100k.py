@@ -46,7 +46,6 @@ def test_shipped_files_hold_only_known_keys(file):
     assert set(content) <= known_keys(content.get("model", next(iter(MODELS))))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["uni100", "pop100"])
 def test_sampled_evaluation(mode):
     found = run(model="VAESplit", epochs=5, eval_args={"mode": mode})["test_result"]

@@ -165,6 +165,13 @@ def test_reconstruction_with_parts_that_need_no_gradient(rows, output, loss_type
         assert not reconstruction_loss(*output, rows, loss_type).requires_grad
 
 
+def test_reconstruction_says_that_it_can_be_differentiated_once(rows, output):
+    loss = reconstruction_loss(*output, rows, "CE")
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="only once"):
+        loss.backward()
+
+
 @pytest.mark.parametrize("loss_type", LIKELIHOODS)
 def test_reconstruction_in_bfloat16_is_near(rows, output, loss_type):
     output = [tensor.detach().float().requires_grad_() for tensor in output]
@@ -182,6 +189,21 @@ def test_kl_against_torch_distributions():
     expected = torch_kl(Normal(mu, (0.5 * logvar).exp()), Normal(torch.zeros_like(mu), 1.0)).sum(1)
     torch.testing.assert_close(kl_divergence(mu, logvar), expected)
     assert (kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3)) == 0).all()
+
+
+def test_kl_keeps_its_sign_in_mixed_precision():
+    layer = nn.Linear(8, 4)
+    nn.init.normal_(layer.weight, std=0.01)
+    nn.init.zeros_(layer.bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        mu = layer(torch.randn(100, 8))
+        kl = kl_divergence(mu, 0.5 * mu)
+        z = Code(mu, 0.5 * mu).sample()
+    assert mu.dtype == torch.bfloat16 and kl.dtype == z.dtype == torch.float32
+    assert (kl >= 0).all()
+    torch.testing.assert_close(
+        kl, kl_divergence(mu.double(), (0.5 * mu).double()).float(), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_annealing_is_linear_up_to_its_cap():

@@ -216,6 +216,87 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
         assert worker["test_result"] == run_recbole("VAESplit", "blocks", None, dict(settings))["test_result"]
 
 
+class TestTraining:
+    @pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
+    def test_each_learner_takes_its_own_steps(self, prepare, learner):
+        """A fused step is the plain one: against the same optimizer without the flag."""
+        runs = [prepare("DAE", denoising="none", learner=learner, weight_decay=0.01) for _ in range(2)]
+        groups = runs[0].trainer.optimizer.param_groups
+        assert bool(groups[0].get("fused")) == (learner in ("adam", "adamw", "sgd"))
+        for group in runs[1].trainer.optimizer.param_groups:
+            group.update({"fused": False} if "fused" in group else {})
+        for run in runs:
+            run.trainer.fit(run.train, verbose=False, saved=False)
+        for ours, plain in zip(runs[0].model.parameters(), runs[1].model.parameters()):
+            torch.testing.assert_close(ours, plain)
+
+    def test_mixed_precision_learns_the_same(self, prepare):
+        losses = []
+        for enable_amp in (False, True):
+            run = prepare("VAESplit", denoising="none", enable_amp=enable_amp, epochs=10, learning_rate=0.01)
+            torch.manual_seed(0)
+            run.trainer.fit(run.train, verbose=False, saved=False)
+            losses.append(run.trainer.train_loss_dict[9])
+        assert losses[0] == pytest.approx(losses[1], rel=0.05)
+        assert losses[0] != losses[1], "the second run really computed in bfloat16"
+
+    def test_sampled_validation_resumes_too(self, prepare):
+        uni = {"eval_args": {"mode": "uni5"}, "seed": 3}
+        straight, stopped, resumed = (prepare("DAE", **uni) for _ in range(3))
+        scores = []
+        for run, epochs in ((straight, 6), (stopped, 2)):
+            torch.manual_seed(0)
+            np.random.seed(0)
+            run.trainer.epochs = epochs
+            scores.append(run.trainer.fit(run.train, run.valid, verbose=False))
+        resumed.trainer.epochs = 6
+        resumed.trainer.resume_checkpoint(stopped.trainer.saved_model_file)
+        assert resumed.trainer.fit(resumed.train, resumed.valid, verbose=False) == scores[0]
+
+    def test_options_of_recboles_loaders(self, settings):
+        from recbole.quick_start import run_recbole
+
+        dynamic = {"distribution": "uniform", "sample_num": 1, "dynamic": True, "candidate_num": 2}
+        plain = run_recbole("DAE", "blocks", config_dict=dict(settings))
+        for more in ({"train_neg_sample_args": dynamic}, {"worker": 1}):
+            assert run_recbole("DAE", "blocks", config_dict={**settings, **more}) == plain
+        ordered = run_recbole("DAE", "blocks", config_dict={**settings, "shuffle": False})
+        assert ordered != plain
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"metrics": ["AUC"], "valid_metric": "AUC", "eval_args": {"mode": "uni5"}},
+            {"eval_args": {"mode": {"valid": "uni5", "test": "full"}}},
+            {"eval_args": {"mode": {"valid": "full", "test": "pop5"}}},
+        ],
+    )
+    def test_other_evaluations(self, settings, more):
+        from recbole.quick_start import run_recbole
+
+        result = run_recbole("VAESplit", "blocks", config_dict={**settings, "epochs": 20, **more})
+        assert result["test_result"][more.get("valid_metric", "ndcg@3").lower()] > 0.2
+
+    def test_users_without_training_items(self, prepare, tmp_path):
+        """Pre-split files: user c is only in the test part."""
+        folder = tmp_path / "split"
+        folder.mkdir()
+        header = "user_id:token\titem_id:token\n"
+        parts = {"train": ["a 1", "a 2", "b 2", "b 4"], "valid": ["a 3"], "test": ["b 1", "c 2"]}
+        for part, pairs in parts.items():
+            text = header + "".join(pair.replace(" ", "\t") + "\n" for pair in pairs)
+            (folder / f"split.{part}.inter").write_text(text)
+        run = prepare(
+            "VAESplit", dataset="split", data_path=str(tmp_path), benchmark_filename=list(parts), topk=[1]
+        )
+        (batch,) = run.train
+        names = run.dataset.id2token("user_id", batch["user_id"])
+        assert sorted(names) == ["a", "b"]
+        run.trainer.fit(run.train, verbose=False)
+        result = run.trainer.evaluate(run.test)
+        assert all(0 <= value <= 1 for value in result.values())
+
+
 class TestManners:
     def test_importing_is_light_and_twice_is_harmless(self):
         loaded = result_of(
@@ -226,6 +307,17 @@ class TestManners:
             "print(json.dumps([name for name in heavy if name in sys.modules]))"
         )
         assert loaded == []
+
+    def test_importing_twice_patches_once(self):
+        code = (
+            "import importlib, json, recbole_vae_plugin as plugin, recbole.config, torch\n"
+            "importlib.reload(plugin)\n"
+            "plugin.register()\n"
+            "from recbole.config import Config\n"
+            "wrapped = [Config._update_internal_config_dict, torch.load]\n"
+            "print(json.dumps([hasattr(function.__wrapped__, '__wrapped__') for function in wrapped]))"
+        )
+        assert result_of(code) == [False, False]
 
     def test_an_unsupported_recbole_is_refused(self):
         for version in ("1.1.1", "1.2.0", "1.3.0", "2.0"):
@@ -255,6 +347,21 @@ class TestManners:
             "import json; print(json.dumps([str(warning.message) for warning in caught]))"
         )
         assert any("found 9.9" in message for message in result_of(code))
+
+    def test_torch_imports_even_without_recbole(self):
+        code = (
+            "import importlib.metadata as metadata, json, warnings\n"
+            "found = metadata.version\n"
+            "def version(name):\n"
+            "    if name == 'recbole':\n"
+            "        raise metadata.PackageNotFoundError(name)\n"
+            "    return found(name)\n"
+            "metadata.version = version\n"
+            "with warnings.catch_warnings(record=True) as caught:\n"
+            "    import torch\n"
+            "print(json.dumps([str(warning.message) for warning in caught]))"
+        )
+        assert any("recbole-vae-plugin is not registered" in message for message in result_of(code))
 
     def test_public_names(self):
         from recbole.utils import get_model

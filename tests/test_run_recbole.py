@@ -43,7 +43,7 @@ WRONG = {
     "no latent dimension": (["--latent_dimension=0"], ["latent_dimension", "0", "at least 1"]),
     "decoder that does not fit": (
         ["--decoder_hidden_size=[32,41]"],
-        ["decoder_hidden_size", "[32, 41]", "41 items"],
+        ["decoder_hidden_size", "[32, 41]", "over 41 items"],
     ),
     "decoder that is no list": (["--decoder_hidden_size=wide"], ["decoder_hidden_size", "'wide'", "a list"]),
     "probability of one": (["--dropout_prob=1"], ["dropout_prob", "1", "below 1"]),
@@ -55,7 +55,10 @@ WRONG = {
     "no batch": (["--train_batch_size=0"], ["train_batch_size", "0", "at least 1"]),
     "no learning rate": (["--learning_rate=0"], ["learning_rate", "0", "above 0"]),
     "unknown metric": (["--metrics=['NDGC']"], ["metrics", "'NDGC'", "ndcg"]),
-    "metric that is not computed": (["--valid_metric=NDCG@20"], ["valid_metric", "'NDCG@20'", "[3]"]),
+    "metric that is not computed": (["--valid_metric=NDCG@20"], ["valid_metric", "'NDCG@20'", "NDCG@3"]),
+    "metric without its k": (["--valid_metric=NDCG"], ["valid_metric", "'NDCG'", "NDCG@3"]),
+    "no metrics": (["--metrics=[]"], ["metrics", "[]", "a list"]),
+    "no processes": (["--nproc=0"], ["nproc", "0", "at least 1"]),
     "unknown evaluation mode": (["--eval_args={'mode':'half'}"], ["eval_args.mode", "'half'", "full"]),
     "unknown data set": (["--dataset=ml-100"], ["dataset", "'ml-100'", "ml-100k"]),
     "value with an equals sign": (["--metrics=['a=b']"], ["metrics", "'='", "config file"]),
@@ -167,6 +170,13 @@ def test_runs_ours_and_built_in_models(command, settings, model):
 def test_model_and_dataset_may_stand_in_the_file(command, settings):
     Path("whole.yaml").write_text(yaml.safe_dump({**settings, "model": "DAE", "dataset": "blocks"}))
     code, error = command("--config_files=whole.yaml")
+    assert code == 0, error
+
+
+def test_values_that_are_no_yaml_are_taken_as_recbole_takes_them(command):
+    code, error = command(
+        *USUAL, "--epochs=1", "--user_inter_num_interval=[5,inf)", "--item_inter_num_interval=[0,inf)"
+    )
     assert code == 0, error
 
 

@@ -14,6 +14,8 @@ from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.values import did_you_mean, integer, number, one_of, refuse
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+#: Metrics whose value stands under their bare name.
+WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
 
@@ -60,7 +62,7 @@ def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[
         if key not in known:
             raise ValueError(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
     for file, keys in from_files.items():
-        for key in keys:
+        for key in map(str, keys):
             if key not in known:
                 hint = did_you_mean(key, known)
                 print(f"run_recbole: warning: {file}: {model} has no key {key}{hint}", file=sys.stderr)
@@ -77,7 +79,9 @@ def check_evaluation(given: Mapping) -> None:
     """
     from recbole.evaluator import metrics_dict
 
-    metrics = given.get("metrics") or []
+    metrics = given.get("metrics", ["Recall"])
+    if not metrics:
+        refuse("metrics", metrics, "a list of metrics")
     for metric in [metrics] if isinstance(metrics, str) else metrics:
         if str(metric).lower() not in metrics_dict:
             refuse("metrics", metric, ", ".join(metrics_dict) + did_you_mean(str(metric), metrics_dict))
@@ -106,15 +110,26 @@ def check_values(config) -> None:
 
 def check_valid_metric(config) -> None:
     """The metric that early stopping watches must be one that is computed."""
-    metric, _, k = config["valid_metric"].partition("@")
-    metrics = [name.lower() for name in config["metrics"]]
-    computed = metric.lower() in metrics and (not k or k in map(str, config["topk"]))
-    if not computed:
-        refuse(
-            "valid_metric",
-            config["valid_metric"],
-            f"one of metrics {config['metrics']} at one of topk {config['topk']}",
-        )
+    computed = {
+        name
+        for metric in config["metrics"]
+        for name in ([metric] if metric.lower() in WITHOUT_K else [f"{metric}@{k}" for k in config["topk"]])
+    }
+    if config["valid_metric"].lower() not in {name.lower() for name in computed}:
+        refuse("valid_metric", config["valid_metric"], ", ".join(sorted(computed)))
+
+
+def check_processes(options) -> None:
+    """Refuse numbers of processes that cannot be, or that this machine cannot serve."""
+    integer("nproc", options.nproc, 1)
+    integer("group_offset", options.group_offset, 0)
+    if options.nproc > 1 or options.world_size > 1:
+        from torch import cuda
+
+        if cuda.device_count() < options.nproc:
+            refuse(
+                "nproc", options.nproc, f"one process a GPU, of which this machine has {cuda.device_count()}"
+            )
 
 
 def check_dataset(config) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Sequence
-
-import yaml
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
@@ -82,17 +81,26 @@ def read_overrides(rest: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
+def literal(value: str):
+    """A typed value as Python reads it, or the text itself."""
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
 def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> None:
     """Refuse bad input, and leave in ``sys.argv`` what RecBole's ``Config`` reads from there."""
     files = {file: checks.read_config_file(file) for file in config_files}
     for content in reversed(files.values()):
         options.model = options.model or content.get("model")
         options.dataset = options.dataset or content.get("dataset")
+    checks.check_processes(options)
     checks.check_model(options.model)
     if options.dataset is None:
         checks.refuse("dataset", None, "a data set's name, as in --dataset=ml-100k")
     checks.check_keys(options.model, overrides, files)
-    typed = {key: yaml.safe_load(value) for key, value in overrides.items()}
+    typed = {key: literal(value) for key, value in overrides.items()}
     checks.check_evaluation(ChainMap(typed, *reversed(files.values())))
 
     sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in overrides.items())]

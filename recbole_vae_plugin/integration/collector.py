@@ -29,6 +29,9 @@ class UserCollector(Collector):
             users, width = scores_tensor.shape
             positive_u, positive_i = positive_u.to(top.device), positive_i.to(top.device)
             rows = torch.arange(users, device=top.device)[:, None]
-            hits = torch.isin(rows * width + top, positive_u * width + positive_i)
+            wanted_pairs = (positive_u * width + positive_i).sort().values
+            pairs = rows * width + top
+            places = torch.searchsorted(wanted_pairs, pairs).clamp_(max=len(wanted_pairs) - 1)
+            hits = wanted_pairs[places] == pairs
             wanted = positive_u.bincount(minlength=users)[:, None]
             self.data_struct.update_tensor("rec.topk", torch.cat([hits.int(), wanted.int()], dim=1))

@@ -10,6 +10,7 @@ import functools
 import os
 import sys
 import warnings
+from zipfile import BadZipFile
 
 from recbole_vae_plugin.integration.patching import apply_postponed, patch_of
 
@@ -142,7 +143,7 @@ def download_by_a_single_process(dataset) -> None:
             distributed.barrier = lambda: None
         try:
             return download(self)
-        except (OSError, RuntimeError) as problem:
+        except (OSError, RuntimeError, EOFError, BadZipFile) as problem:
             if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
                 os.rmdir(self.dataset_path)
             raise ConnectionError(

@@ -18,6 +18,7 @@ from recbole.data.dataloader import (
 )
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
+from recbole.utils import EvaluatorType
 
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 
@@ -93,14 +94,12 @@ class UserSampler(Sampler):
 
 def samplers_of_users(config, built_datasets) -> tuple:
     """(train, valid, test) samplers: none for training, where no negatives are drawn."""
-    samplers = [None]
-    for phase in ("valid", "test"):
-        distribution = config[f"{phase}_neg_sample_args"]["distribution"]
-        sampler = None
-        if distribution != "none":
-            sampler = UserSampler(["train", "valid", "test"], built_datasets, distribution).set_phase(phase)
-        samplers.append(sampler)
-    return tuple(samplers)
+    phases = ["train", "valid", "test"]
+    samplers = (
+        UserSampler(phases, built_datasets, config[f"{phase}_neg_sample_args"]["distribution"])
+        for phase in phases[1:]
+    )
+    return None, *(sampler.set_phase(phase) for sampler, phase in zip(samplers, phases[1:]))
 
 
 class UserTrainDataLoader(AbstractDataLoader):
@@ -122,6 +121,9 @@ class UserTrainDataLoader(AbstractDataLoader):
 
     def collate_fn(self, index):
         return self.users[index]
+
+    def get_model(self, model):
+        """RecBole's trainer calls this for dynamic negative sampling; here nothing is sampled."""
 
 
 class _UserEvalDataLoader(AbstractDataLoader):
@@ -158,27 +160,24 @@ class _UserEvalDataLoader(AbstractDataLoader):
 class UserFullSortEvalDataLoader(_UserEvalDataLoader, FullSortEvalDataLoader):
     """Full ranking: (users, (row, item) of what to leave out, row and item of what is wanted)."""
 
+    @cached_property
+    def left_out(self) -> Interactions:
+        """What users had in this phase and before, less what is wanted of them now."""
+        used = self._sampler.used_ids.interactions
+        old = ~torch.isin(used.pairs(), self.held_out.pairs())
+        users = used.users()[old]
+        return Interactions(users, used.items[old], len(used.offsets) - 1, used.n_items)
+
     def collate_fn(self, index):
         users, positives = self.users_and_positives(index)
-        history = self.history(users[self.uid_field])
+        history = self.left_out.rows(users[self.uid_field])
         return users, (history.row_index, history.items), positives.row_index, positives.items
-
-    def history(self, users: torch.Tensor) -> Rows:
-        """What users had in this phase and before, less what is wanted of them now."""
-        used = self._sampler.used_ids.interactions.rows(users)
-        wanted = self.held_out.rows(users)
-        width = self._dataset.item_num
-        old = ~torch.isin(used.row_index * width + used.items, wanted.row_index * width + wanted.items)
-        offsets = torch.zeros_like(used.offsets)
-        torch.cumsum(used.sum(old.long()), 0, out=offsets[1:])
-        return Rows(used.items[old], offsets, used.values[old], width)
 
     @cached_property
     def uid2history_item(self) -> np.ndarray:
         """For RecBole's case studies: user id -> the items to leave out, as tensors."""
-        every = self.history(torch.arange(self._dataset.user_num))
         result = np.empty(self._dataset.user_num, dtype=object)
-        result[:] = every.items.tensor_split(every.offsets[1:-1])
+        result[:] = self.left_out.items.long().tensor_split(self.left_out.offsets[1:-1])
         return result
 
 
@@ -196,11 +195,17 @@ class UserNegSampleEvalDataLoader(_UserEvalDataLoader, NegSampleEvalDataLoader):
         return users, candidates, positives.row_index, positives.items
 
 
+def evaluates_by_users(config) -> bool:
+    """Whether our samplers and loaders evaluate; RecBole's do whatever ranks no users."""
+    ranking = config["eval_type"] == EvaluatorType.RANKING
+    return ranking and not config["repeatable"] and "labeled" not in config["eval_args"]["mode"].values()
+
+
 def loader_of_users(config, phase: str):
     """Our loader class for a phase, or ``None`` where RecBole's own serves."""
     if phase == "train":
         return UserTrainDataLoader
-    mode = config["eval_args"]["mode"][phase]
-    if config["repeatable"] or config["transform"] or mode == "labeled":
+    if not evaluates_by_users(config):
         return None
-    return UserFullSortEvalDataLoader if mode == "full" else UserNegSampleEvalDataLoader
+    full = config["eval_args"]["mode"][phase] == "full"
+    return UserFullSortEvalDataLoader if full else UserNegSampleEvalDataLoader

@@ -7,7 +7,7 @@ import sys
 import warnings
 from importlib import import_module, util
 from importlib.machinery import ModuleSpec
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
@@ -54,11 +54,11 @@ def register() -> None:
         check_version(version("recbole"))
         for name in MODELS:
             check_name_is_free(name)
-    except RegistrationError as problem:
+    except (RegistrationError, PackageNotFoundError) as problem:
         if not is_loading("torch"):
-            raise
+            raise RegistrationError(str(problem)) from problem
         # torch loads this package by itself and would not import without it.
-        warnings.warn(str(problem), stacklevel=2)
+        warnings.warn(f"recbole-vae-plugin is not registered: {problem}", stacklevel=2)
         return
     for name in MODELS:
         sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
@@ -78,7 +78,10 @@ def check_version(found: str) -> None:
 
 def check_name_is_free(name: str) -> None:
     """Raise :class:`RegistrationError` where somebody else already provides that model."""
-    (package,) = util.find_spec("recbole").submodule_search_locations
+    spec = util.find_spec("recbole")
+    if spec is None:
+        raise RegistrationError("recbole-vae-plugin needs RecBole, which cannot be found")
+    (package,) = spec.submodule_search_locations
     own = next(Path(package, "model").glob(f"*/{name.lower()}.py"), None)
     present = sys.modules.get(lookup_module(name))
     taken_by = None
@@ -128,9 +131,9 @@ def loaders_of_users(data_utils) -> None:
 
     @functools.wraps(create_samplers)
     def create_samplers_of_users(config, dataset, built_datasets):
-        from recbole_vae_plugin.integration.data import loader_of_users, samplers_of_users
+        from recbole_vae_plugin.integration.data import evaluates_by_users, samplers_of_users
 
-        if config["model"] in MODELS and all(loader_of_users(config, phase) for phase in ("valid", "test")):
+        if config["model"] in MODELS and evaluates_by_users(config):
             return samplers_of_users(config, built_datasets)
         return create_samplers(config, dataset, built_datasets)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from recbole.trainer import Trainer
 from recbole.utils import EvaluatorType, set_color
 
 from recbole_vae_plugin.integration.collector import UserCollector
+from recbole_vae_plugin.models.settings import Settings
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -17,6 +22,19 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to reuse large blocks instead of handing them back to the system.
+
+    A training step allocates the same tens of megabytes (scores, gradients) again and again;
+    fresh pages for them cost a fifth of the step on ml-20m. Other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim_threshold, mmap_threshold, most = -1, -3, 2**31 - 1
+        mallopt(trim_threshold, most)
+        mallopt(mmap_threshold, most)
 
 
 class AutoEncoderTrainer(Trainer):
@@ -31,17 +49,26 @@ class AutoEncoderTrainer(Trainer):
 
     def __init__(self, config, model):
         super().__init__(config, model)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._train_data = None
         self._random_state = None
         self.eval_collector = UserCollector(config)
+        bfloat16 = computes_in_bfloat16(self.device)
         if self.enable_amp is None:
-            self.enable_amp = computes_in_bfloat16(self.device)
+            self.enable_amp = bfloat16
+        if self.enable_amp:
+            # RecBole's autocast names no type, and on a GPU that would be float16
+            dtype = torch.bfloat16 if bfloat16 or self.device.type == "cpu" else torch.float16
+            torch.set_autocast_dtype(self.device.type, dtype)
+            self.logger.info(set_color("mixed precision", "blue") + f": {dtype}")
 
     def _build_optimizer(self, **kwargs):
         optimizer = super()._build_optimizer(**kwargs)
-        if "fused" in optimizer.defaults:
-            # the same steps in one pass over the weights
-            optimizer = type(optimizer)(optimizer.param_groups, **{**optimizer.defaults, "fused": True})
+        if isinstance(optimizer, (torch.optim.Adam, torch.optim.SGD)):
+            # the same steps in one pass over the weights; AdamW is an Adam
+            for group in optimizer.param_groups:
+                group["fused"], group["foreach"] = True, False
         return optimizer
 
     def fit(self, train_data, *args, **kwargs):
@@ -101,10 +128,13 @@ class AutoEncoderTrainer(Trainer):
         self._random_state = checkpoint.get("random_state")
 
     def _check_same_model(self, resume_file, checkpoint):
+        there, here = (
+            {key: config[key] for key in ("model", "dataset")} | asdict(Settings.from_config(config))
+            for config in (checkpoint["config"], self.config)
+        )
+        shaping = ("model", "dataset", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size")
         differing = [
-            f"{key}: {checkpoint['config'][key]} there, {self.config[key]} here"
-            for key in ("model", "dataset", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size")
-            if checkpoint["config"][key] != self.config[key]
+            f"{key}: {there[key]} there, {here[key]} here" for key in shaping if there[key] != here[key]
         ]
         if differing:
             raise ValueError(f"cannot resume {resume_file}: {'; '.join(differing)}")
@@ -113,12 +143,14 @@ class AutoEncoderTrainer(Trainer):
         generator = getattr(self._train_data, "generator", None)
         return {
             "torch": torch.get_rng_state(),
+            "numpy": np.random.get_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "train_data": generator and generator.get_state(),
         }
 
     def _set_random_state(self, state):
         torch.set_rng_state(state["torch"])
+        np.random.set_state(state["numpy"])
         if len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda"])
         if state["train_data"] is not None:

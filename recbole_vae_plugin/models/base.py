@@ -86,11 +86,12 @@ class AutoEncoderRecommender(GeneralRecommender):
     def predict(self, interaction) -> Tensor:
         """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
         users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
-        hidden = self.network.decode(self.get_codes(users))
+        hidden = self.network.decode(self.network.encode(self.interactions.rows(users)))
         return self.network.output(hidden[pair_user], interaction[self.ITEM_ID])
 
+    @torch.no_grad()
     def get_codes(self, users: Tensor) -> Code:
-        """The codes of users' histories.
+        """The codes of users' histories, without noise, whether the model is training or not.
 
         Args:
             users: int64 ``[B]``, internal user ids, on the model's device.
@@ -99,7 +100,11 @@ class AutoEncoderRecommender(GeneralRecommender):
             A named tuple of ``mu`` and ``logvar``, each ``[B, latent_dimension]``;
             ``logvar`` is ``None`` for a deterministic head.
         """
-        return self.network.encode(self.interactions.rows(users))
+        training = self.training
+        self.eval()
+        code = self.network.encode(self.interactions.rows(users))
+        self.train(training)
+        return code
 
 
 class VariationalRecommender(AutoEncoderRecommender):

@@ -6,6 +6,6 @@ from recbole_vae_plugin.nn.heads import DeterministicHead
 
 class DAE(AutoEncoderRecommender):
     """No sampling, no KL. `denoising: none` makes a plain autoencoder, `loss_type: CE`
-    Mult-DAE (Liang et al., WWW 2018, section 2.2.3)."""
+    Mult-DAE (Liang et al., WWW 2018)."""
 
     head = DeterministicHead

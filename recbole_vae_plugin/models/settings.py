@@ -38,7 +38,7 @@ class Settings:
         Raises:
             ValueError: a value is not allowed.
         """
-        hidden = sizes("mlp_hidden_size", config["mlp_hidden_size"], n_items)
+        hidden = sizes("mlp_hidden_size", config["mlp_hidden_size"])
         decoder = config["decoder_hidden_size"]
         return cls(
             mlp_hidden_size=hidden,
@@ -80,7 +80,7 @@ class KLSettings:
         cap = number("anneal_cap", config["anneal_cap"], 0)
         total = config["total_anneal_steps"]
         if total is None:
-            total = round(cls.ANNEAL_EPOCHS * steps_per_epoch / cap) if cap else 0
+            total = int(cls.ANNEAL_EPOCHS * steps_per_epoch / cap) if cap else 0
         return cls(
             anneal_cap=cap,
             total_anneal_steps=integer("total_anneal_steps", total, 0),

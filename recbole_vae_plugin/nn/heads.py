@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from recbole_vae_plugin.nn.kl import at_least_float32
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 
 
@@ -30,7 +31,8 @@ class Code(NamedTuple):
         """z = mu + sigma * eps with eps ~ N(0, 1) (Kingma & Welling 2014, eq. 10)."""
         if self.logvar is None:
             return self.mu
-        return self.mu + torch.randn_like(self.mu) * torch.exp(0.5 * self.logvar)
+        mu, logvar = at_least_float32(self.mu), at_least_float32(self.logvar)
+        return mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
 
 
 class SplitHead(nn.Module):

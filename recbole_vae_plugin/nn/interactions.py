@@ -105,6 +105,15 @@ class Interactions(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
         self.register_buffer("items", pairs.remainder(n_items).int(), persistent=False)
 
+    def users(self) -> Tensor:
+        """The user of each interaction, in order: int64 ``[nnz]``."""
+        counts = self.offsets.diff()
+        return torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+
+    def pairs(self) -> Tensor:
+        """One number an interaction, user x n_items + item, ascending: int64 ``[nnz]``."""
+        return self.users() * self.n_items + self.items
+
     def rows(self, users: Tensor) -> Rows:
         """The histories of ``users`` (int64 ``[B]``), each entry with value 1."""
         starts = self.offsets[users]
@@ -121,5 +130,11 @@ class Interactions(nn.Module):
         return f"users={len(self.offsets) - 1}, items={self.n_items}, interactions={len(self.items)}"
 
     def __deepcopy__(self, memo) -> Interactions:
-        # Never written to, so a copied model (RecBole copies one to count FLOPs) shares them.
-        return self
+        # Never written to, so a copied model (RecBole copies one to count FLOPs) shares the
+        # tensors; the module itself is new, because RecBole hangs its counters on the copy.
+        shared = Interactions.__new__(Interactions)
+        nn.Module.__init__(shared)
+        shared.n_items = self.n_items
+        for name, buffer in self.named_buffers():
+            shared.register_buffer(name, buffer, persistent=False)
+        return shared

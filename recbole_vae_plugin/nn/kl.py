@@ -6,16 +6,22 @@ import torch
 from torch import Tensor
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """bfloat16 has too few digits for a difference of nearly equal numbers, or for small noise."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(N(mu, exp(logvar)) || N(0, 1)), summed over the latent axis.
 
     Kingma & Welling (2014), appendix B. Both arguments ``[B, d]``; returns ``[B]`` in nats.
     """
+    mu, logvar = at_least_float32(mu), at_least_float32(logvar)
     return 0.5 * (logvar.exp() + mu.square() - 1 - logvar).sum(-1)
 
 
 def linear_annealing(updates: Tensor, total_anneal_steps: int, anneal_cap: float) -> Tensor:
-    """beta = min(anneal_cap, updates / total_anneal_steps) (Liang et al. 2018, section 2.2.2).
+    """beta = min(anneal_cap, updates / total_anneal_steps) (Liang et al. 2018).
 
     Args:
         updates: how many optimiser steps have begun, a tensor of shape ``[]``.

@@ -40,7 +40,7 @@ gaussian = Likelihood(
     mean=lambda scores, counts, A: scores,
 )
 
-#: Independent Bernoulli variables with logits s (Liang et al. 2018, eq. 4).
+#: Independent Bernoulli variables with logits s (Liang et al. 2018).
 bernoulli = Likelihood(
     log_partition=lambda scores, counts: F.softplus(scores).sum(-1),
     mean=lambda scores, counts, A: scores.sigmoid_(),
@@ -53,7 +53,7 @@ def _multinomial_mean(scores: Tensor, counts: Tensor, A: Tensor) -> Tensor:
     return scores.sub_(normaliser[:, None]).exp_()
 
 
-#: Multinomial with logits s, without its coefficient (Liang et al. 2018, eq. 2).
+#: Multinomial with logits s, without its coefficient (Liang et al. 2018).
 multinomial = Likelihood(
     log_partition=lambda scores, counts: counts * scores.logsumexp(-1),
     mean=_multinomial_mean,
@@ -118,8 +118,11 @@ class _Reconstruction(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, upstream):
-        gradients = (gradient if gradient is None else gradient.mul_(upstream) for gradient in ctx.gradients)
-        return *gradients, None, None, None
+        if ctx.gradients is None:
+            raise RuntimeError("the reconstruction loss can be differentiated only once")
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in gradients)
+        return *scaled, None, None, None
 
 
 def _add_gradients(gradients, error, inputs, weight, begin) -> None:

@@ -1,0 +1,141 @@
+"""Our loaders, sampler and collector against RecBole's own, on the same model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from test_metrics import METRICS
+
+TOP = ["Recall", "MRR", "NDCG", "Hit", "MAP", "Precision", "ItemCoverage", "AveragePopularity"]
+
+
+def recbole_evaluator(run):
+    """RecBole's trainer, collector and samplers around our model."""
+    from recbole.sampler import Sampler
+    from recbole.trainer import Trainer
+
+    trainer = Trainer(run.config, run.model)
+    trainer.eval_collector.data_collect(run.train)
+    run.trainer.eval_collector.data_collect(run.train)
+    parts = [loader.dataset for loader in (run.train, run.valid, run.test)]
+    return trainer, Sampler(["train", "valid", "test"], parts, "uniform")
+
+
+@pytest.mark.parametrize("metrics", [METRICS, TOP], ids=["all metrics", "metrics of the top"])
+@pytest.mark.parametrize("phase", ["valid", "test"])
+def test_full_ranking_equals_recboles(prepare, metrics, phase):
+    from recbole.data.dataloader import FullSortEvalDataLoader
+
+    run = prepare("VAESplit", metrics=metrics, topk=[1, 5], valid_metric="NDCG@5")
+    trainer, sampler = recbole_evaluator(run)
+    ours = run.valid if phase == "valid" else run.test
+    theirs = FullSortEvalDataLoader(run.config, ours.dataset, sampler.set_phase(phase))
+    expected = trainer.evaluate(theirs, load_best_model=False)
+    assert run.trainer.evaluate(ours, load_best_model=False) == expected
+
+
+def test_batches_of_full_ranking_equal_recboles(prepare):
+    from recbole.data.dataloader import FullSortEvalDataLoader
+
+    run = prepare("DAE", eval_batch_size=7)
+    _, sampler = recbole_evaluator(run)
+    theirs = FullSortEvalDataLoader(run.config, run.test.dataset, sampler.set_phase("test"))
+    theirs = theirs.collate_fn(np.arange(theirs.sample_size))
+    ours = run.test.collate_fn(np.arange(run.test.sample_size))
+    assert torch.equal(ours[0]["user_id"], theirs[0]["user_id"])
+    for (rows, items), (their_rows, their_items) in ((ours[1], theirs[1]), (ours[2:], theirs[2:])):
+        pairs = set(zip(rows.tolist(), items.tolist()))
+        assert pairs == set(zip(their_rows.tolist(), their_items.tolist()))
+        assert len(pairs) == len(rows)
+
+
+@pytest.mark.parametrize("mode", ["uni20", "pop20"])
+def test_sampled_evaluation_equals_recboles_on_the_same_candidates(prepare, mode):
+    from recbole.data.interaction import Interaction
+    from recbole.evaluator import Collector
+
+    run = prepare("VAETwin", eval_args={"mode": mode}, metrics=TOP, topk=[5], valid_metric="NDCG@5")
+    trainer, _ = recbole_evaluator(run)
+    batch = run.test.collate_fn(np.arange(run.test.sample_size))
+    users, (rows, items), positive_u, positive_i = batch
+
+    pairs = Interaction({"user_id": users["user_id"][rows], "item_id": items})
+    collector = Collector(run.config)
+    collector.data_collect(run.train)
+    run.model.eval()
+    for evaluator in (trainer, run.trainer):
+        evaluator.tot_item_num = run.dataset.item_num
+    with torch.no_grad():
+        interaction, scores, *_ = trainer._neg_sample_batch_eval((pairs, rows, positive_u, positive_i))
+        collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
+        interaction, scores, *_ = run.trainer._neg_sample_batch_eval(batch)
+        run.trainer.eval_collector.eval_batch_collect(scores, interaction, positive_u, positive_i)
+    expected = trainer.evaluator.evaluate(collector.get_data_struct())
+    assert trainer.evaluator.evaluate(run.trainer.eval_collector.get_data_struct()) == expected
+
+
+@pytest.mark.parametrize("mode", ["uni20", "pop20"])
+def test_candidates_are_the_wanted_items_and_unused_ones(prepare, mode):
+    run = prepare("DAE", eval_args={"mode": mode})
+    users, (rows, items), positive_u, positive_i = run.test.collate_fn(np.arange(run.test.sample_size))
+    assert len(items) == 21 * len(positive_i)
+    sampler = run.test._sampler
+    for row, user in enumerate(users["user_id"].tolist()):
+        wanted = set(positive_i[positive_u == row].tolist())
+        candidates = set(items[rows == row].tolist())
+        assert wanted <= candidates
+        assert not (candidates - wanted) & sampler.used_ids[user]
+        assert 0 not in candidates
+
+
+def test_negatives_follow_their_distribution(prepare):
+    run = prepare("DAE", eval_args={"mode": "pop20"})
+    sampler = run.test._sampler
+    drawn = np.bincount(sampler.sampling(200_000), minlength=run.dataset.item_num) / 200_000
+    every = torch.cat([loader.dataset.inter_feat["item_id"] for loader in (run.train, run.valid, run.test)])
+    expected = np.bincount(every.numpy(), minlength=run.dataset.item_num) / len(every)
+    np.testing.assert_allclose(drawn, expected, atol=0.003)
+    sampler.distribution = "uniform"
+    drawn = np.bincount(sampler.sampling(200_000), minlength=run.dataset.item_num) / 200_000
+    np.testing.assert_allclose(drawn[1:], 1 / 40, atol=0.003)
+    assert drawn[0] == 0
+
+
+def test_users_who_have_everything_are_refused(prepare, blocks_path):
+    folder = blocks_path / "everything"
+    folder.mkdir(exist_ok=True)
+    lines = ["user_id:token\titem_id:token", *(f"a\t{item}" for item in range(20)), "b\t0", "b\t1", "b\t2"]
+    (folder / "everything.inter").write_text("\n".join(lines) + "\n")
+    with pytest.raises(ValueError, match="interacted with all items.*user_inter_num_interval"):
+        prepare("DAE", dataset="everything")
+
+
+def test_a_repeatable_evaluation_falls_back_on_recboles(prepare):
+    run = prepare("DAE", repeatable=True)
+    assert type(run.test).__name__ == "FullSortEvalDataLoader"
+    assert 0 <= run.trainer.evaluate(run.test, load_best_model=False)["ndcg@3"] <= 1
+
+
+def test_a_step_on_histories_that_no_table_could_hold():
+    """One user with 2 million items: a table of 100,000 users would be 2.4 TB."""
+    from recbole_vae_plugin.nn.autoencoder import AutoEncoder
+    from recbole_vae_plugin.nn.denoising import DropoutDenoising
+    from recbole_vae_plugin.nn.heads import SplitHead
+    from recbole_vae_plugin.nn.interactions import Interactions
+    from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+
+    n_users, n_items = 100_000, 2_000_000
+    users = torch.cat([torch.zeros(n_items, dtype=torch.int64), torch.arange(n_users)])
+    items = torch.cat([torch.arange(n_items), torch.arange(n_users) * 7 % n_items])
+    interactions = Interactions(users, items, n_users, n_items)
+    size = sum(buffer.numel() * buffer.element_size() for buffer in interactions.buffers())
+    assert size <= 12 * (n_items + n_users)
+
+    network = AutoEncoder(n_items, [4], 2, [4], "tanh", DropoutDenoising(0.5), SplitHead)
+    rows = interactions.rows(torch.tensor([0, 1, 99_999]))
+    hidden = network.decode(network.encode(rows))
+    loss = reconstruction_loss(hidden, network.output.weight, network.output.bias, rows, "CE", budget=n_items)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(weight.grad.isfinite().all() for weight in network.parameters())
