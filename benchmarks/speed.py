@@ -219,9 +219,8 @@ def main() -> None:
         print(json.dumps(kind(options.job)))
         return
 
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, torch {version('torch')}, recbole {version('recbole')}"
-    )
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "recbole"))
+    print(f"{platform.machine()}, {os.cpu_count()} cores, {versions}")
     everything = {}
     with tempfile.TemporaryDirectory() as folder:
         for dataset in options.datasets:

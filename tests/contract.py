@@ -24,6 +24,7 @@ BAD_VALUES = [
     ("dropout_prob", 1.0),
     ("noise_std", -0.1),
     ("loss_type", "BPR"),
+    ("sampled_items", -1),
 ]
 BAD_KL_VALUES = [
     ("anneal_cap", -1),

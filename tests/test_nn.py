@@ -17,6 +17,7 @@ from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, OutputLayer, hidden_layers
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, reconstruction_loss
+from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 
 N_ITEMS = 9
 
@@ -117,6 +118,33 @@ def test_gaussian_noise_is_added_before_normalising(rows, dense):
     expected = nn.functional.normalize(dense + 0.2 * torch.randn_like(dense))
     torch.testing.assert_close(noisy, expected)
     assert GaussianDenoising(0.0)(rows).items is rows.items, "no noise, no dense rows"
+
+
+def test_sampled_normaliser_is_unbiased(rows, output):
+    """exp((loss of a user + score sum) / count) estimates the user's normaliser."""
+    hidden, weight, bias = (tensor.detach() for tensor in output)
+    user = rows.slice(2, 3)
+    scores = hidden[2] @ weight.T + bias
+    taken = scores[user.items].sum()
+    torch.manual_seed(0)
+    draws = torch.stack(
+        [sampled_multinomial_loss(hidden[2:3], weight, bias, user, samples=6) for _ in range(4000)]
+    )
+    normalisers = ((draws + taken) / user.counts).exp()
+    assert normalisers.std() > 0
+    assert normalisers.mean().item() == pytest.approx(scores.exp().sum().item(), rel=0.02)
+
+
+def test_sampling_everything_is_the_exact_loss(rows, output):
+    some = rows.slice(2, 5)
+    output = [output[0][2:], *output[1:]]
+    torch.manual_seed(0)
+    sampled = sampled_multinomial_loss(*output, some, samples=1000)
+    exact = reconstruction_loss(*output, some, "CE")
+    torch.testing.assert_close(sampled, exact)
+    gradients = (torch.autograd.grad(loss, output) for loss in (sampled, exact))
+    for gradient, reference in zip(*gradients):
+        torch.testing.assert_close(gradient, reference)
 
 
 def log_probability(scores, dense, loss_type):

@@ -56,6 +56,10 @@ WRONG = {
     "no learning rate": (["--learning_rate=0"], ["learning_rate", "0", "above 0"]),
     "unknown metric": (["--metrics=['NDGC']"], ["metrics", "'NDGC'", "ndcg"]),
     "metric that is not computed": (["--valid_metric=NDCG@20"], ["valid_metric", "'NDCG@20'", "NDCG@3"]),
+    "sampling without a softmax": (
+        ["--sampled_items=100", "--loss_type=BCE"],
+        ["sampled_items", "100", "need loss_type CE"],
+    ),
     "metric without its k": (["--valid_metric=NDCG"], ["valid_metric", "'NDCG'", "NDCG@3"]),
     "no metrics": (["--metrics=[]"], ["metrics", "[]", "a list"]),
     "no processes": (["--nproc=0"], ["nproc", "0", "at least 1"]),

@@ -10,5 +10,6 @@ class TestVAESplit(VariationalContract):
         "Multi-VAE": shipped("multi-vae-split"),
         "gaussian noise": {"denoising": "gaussian"},
         "two hidden layers": {"mlp_hidden_size": [32, 16], "activation": "relu"},
+        "sampled softmax": {"sampled_items": 15},
         "no hidden layers": {"mlp_hidden_size": []},
     }

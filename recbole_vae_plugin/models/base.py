@@ -17,6 +17,7 @@ from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 
 
 class AutoEncoderRecommender(GeneralRecommender):
@@ -40,6 +41,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         super().__init__(config, dataset)
         settings = Settings.from_config(config, self.n_items)
         self.loss_type = settings.loss_type
+        self.sampled_items = settings.sampled_items
         self.interactions = Interactions(
             dataset.inter_feat[self.USER_ID],
             dataset.inter_feat[self.ITEM_ID],
@@ -71,7 +73,10 @@ class AutoEncoderRecommender(GeneralRecommender):
         code = self.network.encode(rows)
         output = self.network.output
         hidden = self.network.decode(code)
-        loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
+        if self.sampled_items:
+            loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
+        else:
+            loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
         return loss + self.penalty(code)
 
     def penalty(self, code: Code) -> Tensor | float:

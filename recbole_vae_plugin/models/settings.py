@@ -9,7 +9,7 @@ from typing import Any
 from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
-from recbole_vae_plugin.values import integer, number, one_of, sizes
+from recbole_vae_plugin.values import integer, number, one_of, refuse, sizes
 
 KL_REDUCTIONS = ("mean", "sum")
 
@@ -26,6 +26,7 @@ class Settings:
     dropout_prob: float
     noise_std: float
     loss_type: str
+    sampled_items: int
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], n_items: int | None = None) -> Settings:
@@ -40,6 +41,10 @@ class Settings:
         """
         hidden = sizes("mlp_hidden_size", config["mlp_hidden_size"])
         decoder = config["decoder_hidden_size"]
+        loss_type = one_of("loss_type", config["loss_type"], LIKELIHOODS)
+        sampled_items = integer("sampled_items", config["sampled_items"], 0)
+        if sampled_items and loss_type != "CE":
+            refuse("sampled_items", sampled_items, f"0 with loss_type {loss_type}; others need loss_type CE")
         return cls(
             mlp_hidden_size=hidden,
             latent_dimension=integer("latent_dimension", config["latent_dimension"], 1),
@@ -50,7 +55,8 @@ class Settings:
             denoising=one_of("denoising", config["denoising"], DENOISING),
             dropout_prob=number("dropout_prob", config["dropout_prob"], 0, below=1),
             noise_std=number("noise_std", config["noise_std"], 0),
-            loss_type=one_of("loss_type", config["loss_type"], LIKELIHOODS),
+            loss_type=loss_type,
+            sampled_items=sampled_items,
         )
 
 
