@@ -53,6 +53,7 @@ class AutoEncoderTrainer(Trainer):
             keep_freed_memory()
         self._train_data = None
         self._random_state = None
+        self._valid_result = None
         self.eval_collector = UserCollector(config)
         bfloat16 = computes_in_bfloat16(self.device)
         if self.enable_amp is None:
@@ -94,6 +95,11 @@ class AutoEncoderTrainer(Trainer):
         scores[candidates] = every[candidates]
         return interaction, scores, positive_u, positive_i
 
+    def _valid_epoch(self, *args, **kwargs):
+        # RecBole saves the best checkpoint before it notes the result that made it the best
+        score, self._valid_result = super()._valid_epoch(*args, **kwargs)
+        return score, self._valid_result
+
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         if not self.config["single_spec"] and self.config["local_rank"] != 0:
             return
@@ -104,7 +110,7 @@ class AutoEncoderTrainer(Trainer):
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": self.best_valid_score,
-            "best_valid_result": self.best_valid_result,
+            "best_valid_result": self._valid_result,
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": self.optimizer.state_dict(),

@@ -38,7 +38,7 @@ def sampled_multinomial_loss(
     had_row, had_place = rows.row_index[had >= 0], had[had >= 0]
     others = at_least_float32(F.linear(hidden, F.embedding(sample, weight), bias[sample]))
     others = others.index_put((had_row, had_place), others.new_tensor(-torch.inf))
-    left = len(sample) - had_row.bincount(minlength=len(rows))
+    left = (len(sample) - had_row.bincount(minlength=len(rows))).clamp(min=1)
     stands_for = (n_items - rows.counts).to(others.dtype) / left
 
     taken = (hidden[rows.row_index] * F.embedding(rows.items, weight)).sum(-1) + bias[rows.items]
