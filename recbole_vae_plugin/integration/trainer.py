@@ -28,7 +28,7 @@ def keep_freed_memory() -> None:
     """Ask glibc to reuse large blocks instead of handing them back to the system.
 
     A training step allocates the same tens of megabytes (scores, gradients) again and again;
-    fresh pages for them cost a fifth of the step on ml-20m. Other C libraries are left alone.
+    fresh pages from the system would have to be zeroed each time. Other C libraries are left alone.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
