@@ -33,7 +33,8 @@ CONTESTANTS = {
     "VAESplit": {"model": "VAESplit", **WIDTHS},
     # RecBole counts mu and logvar together
     "MultiVAE": {"model": "MultiVAE", **WIDTHS, "latent_dimension": 400},
-    "MultiVAE, large eval_batch_size": {
+    # and ranks one or two users at a time unless told otherwise
+    "MultiVAE-batched": {
         "model": "MultiVAE",
         **WIDTHS,
         "latent_dimension": 400,
