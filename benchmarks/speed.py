@@ -1,6 +1,6 @@
 """Seconds and memory of training, evaluation and whole runs, ours beside RecBole's models.
 
-    python benchmarks/speed.py                                  ml-100k and small generated data
+    python benchmarks/speed.py                                  ml-100k, and how cost grows
     python benchmarks/speed.py --data-path DIR --datasets ml-1m amazon-book-kgat ml-20m-shape
 
 Each measurement is a fresh process; contestants take turns, and ratios are of medians over the
@@ -50,6 +50,7 @@ SHAPES = {
     "twice the items": (5_000, 4_000, 250_000),
     "twice the interactions": (5_000, 2_000, 500_000),
 }
+GROWTH = ["small-shape", "twice the users", "twice the items", "twice the interactions"]
 MEASURED = [
     "import",
     "load",
@@ -104,9 +105,39 @@ def timed(action) -> tuple[float, object]:
     return perf_counter() - begin, result
 
 
+def profile(job: dict) -> dict:
+    """Where the time of a training epoch goes: operation -> share of the processor's time."""
+    from torch.profiler import ProfilerActivity
+    from torch.profiler import profile as torch_profile
+
+    _, train, _, trainer = set_up(job, {})
+    first_batches(train, job["batches"])
+    trainer._train_epoch(train, 0)
+    with torch_profile(activities=[ProfilerActivity.CPU]) as recorded:
+        trainer._train_epoch(train, 1)
+    times = {event.key: event.self_cpu_time_total for event in recorded.key_averages()}
+    total = sum(times.values())
+    most = sorted(times, key=times.get, reverse=True)[:12]
+    return {"profile": {key: times[key] / total for key in most}}
+
+
 def measure(job: dict) -> dict:
     """One contestant on one data set, in this process."""
-    result = {}
+    result: dict = {}
+    settings, train, valid, trainer = set_up(job, result)
+    scale = first_batches(train, job["batches"])
+    trainer._train_epoch(train, 0)
+    result["train epoch"] = scale * median(timed(lambda: trainer._train_epoch(train, 1))[0] for _ in range(3))
+    scale = first_batches(valid, job["eval_batches"])
+    trainer.evaluate(valid, load_best_model=False)
+    evaluations = [timed(lambda: trainer.evaluate(valid, load_best_model=False))[0] for _ in range(3)]
+    result["uni100 evaluation" if "eval_args" in settings else "evaluation"] = scale * median(evaluations)
+    result["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return result
+
+
+def set_up(job: dict, result: dict) -> tuple:
+    """Up to the first step, as RecBole's quick start goes, with the seconds of each part."""
 
     def imports():
         import recbole.quick_start  # noqa: F401
@@ -130,16 +161,8 @@ def measure(job: dict) -> dict:
 
     result["build"], trainer = timed(build)
     trainer.eval_collector.data_collect(train)
-    scale = first_batches(train, job["batches"])
     trainer._train_data = train
-    trainer._train_epoch(train, 0)
-    result["train epoch"] = scale * median(timed(lambda: trainer._train_epoch(train, 1))[0] for _ in range(3))
-    scale = first_batches(valid, job["eval_batches"])
-    trainer.evaluate(valid, load_best_model=False)
-    evaluations = [timed(lambda: trainer.evaluate(valid, load_best_model=False))[0] for _ in range(3)]
-    result["uni100 evaluation" if "eval_args" in settings else "evaluation"] = scale * median(evaluations)
-    result["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return result
+    return settings, train, valid, trainer
 
 
 def whole_run(job: dict) -> dict:
@@ -204,7 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--datasets", nargs="+", default=["ml-100k", "small-shape"])
+    parser.add_argument("--datasets", nargs="+", default=["ml-100k"])
     parser.add_argument("--models", nargs="+", default=list(CONTESTANTS), choices=CONTESTANTS)
     parser.add_argument("--data-path", type=Path, help="folder of RecBole data sets (ml-1m/ml-1m.inter, ...)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -212,11 +235,12 @@ def main() -> None:
     parser.add_argument("--eval-batches", type=int, default=2000, help="evaluation batches measured at most")
     parser.add_argument("--no-whole-runs", action="store_true", help="leave out the runs of ten epochs")
     parser.add_argument("--no-uni100", action="store_true", help="leave out sampled evaluation")
+    parser.add_argument("--no-growth", action="store_true", help="leave out how cost grows with the data")
     parser.add_argument("--json", type=Path, help="write all figures to this file too")
     parser.add_argument("--job", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.job:
-        kind = {"measure": measure, "whole_run": whole_run}[options.job.pop("kind")]
+        kind = {"measure": measure, "whole_run": whole_run, "profile": profile}[options.job.pop("kind")]
         print(json.dumps(kind(options.job)))
         return
 
@@ -233,12 +257,25 @@ def main() -> None:
                 print(f"\n{dataset}: left out, no {dataset}/{dataset}.inter under --data-path")
                 continue
             everything[dataset] = compare(dataset, path, options, folder)
-            print(
-                f"\n{dataset} (seconds; ratios to the first column)\n\n{table(everything[dataset])}",
-                flush=True,
-            )
+            print(f"\n{dataset} (seconds; ratios to the first column)\n")
+            print(table(everything[dataset]), flush=True)
+            found = in_child(job_of("profile", dataset, options.models[0], path, options), folder)
+            print(f"\nwhere a training epoch of {options.models[0]} goes on {dataset}\n")
+            for operation, share in found["profile"].items():
+                print(f"    {share:6.1%}  {operation}")
+        if not options.no_growth:
+            print(f"\nhow cost grows, {options.models[0]} (seconds; ratios to the first column)\n")
+            everything["growth"] = growth(options, folder)
+            print(table(everything["growth"]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(everything, indent=1))
+
+
+def job_of(kind: str, dataset: str, name: str, path: Path | None, options, **more) -> dict:
+    """What a child process is told."""
+    settings = {**CONTESTANTS[name], **more, "data_path": str(path.resolve() if path else "")}
+    job = {"kind": kind, "dataset": dataset, "settings": settings}
+    return job | {"batches": options.batches, "eval_batches": options.eval_batches}
 
 
 def compare(dataset: str, path: Path | None, options, folder: str) -> dict[str, dict]:
@@ -253,13 +290,21 @@ def compare(dataset: str, path: Path | None, options, folder: str) -> dict[str, 
         rounds: dict[str, list[dict]] = {name: [] for name in options.models}
         turns = [name for _ in range(options.rounds) for name in options.models]
         for name in tqdm(turns, desc=f"{dataset}, {kind} {more or ''}"):
-            settings = {**CONTESTANTS[name], **more, "data_path": str(path.resolve() if path else "")}
-            job = {"kind": kind, "dataset": dataset, "settings": settings}
-            job |= {"batches": options.batches, "eval_batches": options.eval_batches}
-            rounds[name].append(in_child(job, folder))
+            rounds[name].append(in_child(job_of(kind, dataset, name, path, options, **more), folder))
         for name, found in rounds.items():
             results[name] = {**summarise(found), **results[name]}
     return results
+
+
+def growth(options, folder: str) -> dict[str, dict]:
+    """The first contestant on generated data of which one dimension doubles."""
+    path = Path(folder, "growth")
+    for shape in GROWTH:
+        generate(shape, path)
+    rounds: dict[str, list[dict]] = {shape: [] for shape in GROWTH}
+    for shape in tqdm(GROWTH * options.rounds, desc="growth"):
+        rounds[shape].append(in_child(job_of("measure", shape, options.models[0], path, options), folder))
+    return {shape: summarise(found) for shape, found in rounds.items()}
 
 
 if __name__ == "__main__":

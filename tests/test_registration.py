@@ -185,6 +185,7 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
             "from recbole.config import Config",
             "from recbole.data import create_dataset",
             "from recbole.trainer import Trainer",
+            "import recbole_vae_plugin.integration.trainer",
         ],
     )
     def test_the_order_of_imports_does_not_matter(self, settings, first_import):
@@ -203,7 +204,6 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
             child = pool.apply(run_recbole, ("VAESplit", "blocks", None, dict(settings)))
         assert child == run_recbole("VAESplit", "blocks", None, dict(settings))
 
-    @pytest.mark.slow
     def test_a_ray_worker(self, settings):
         import ray
         from recbole.quick_start import run_recbole

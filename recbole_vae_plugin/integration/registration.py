@@ -144,10 +144,16 @@ def loaders_of_users(data_utils) -> None:
 @patch_of("recbole.trainer")
 def trainer_of_our_models(trainer) -> None:
     """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
-    from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+    names = {f"{name}Trainer" for name in MODELS}
 
-    for name in MODELS:
-        setattr(trainer, f"{name}Trainer", AutoEncoderTrainer)
+    def find(name: str):
+        if name not in names:
+            raise AttributeError(f"module {trainer.__name__!r} has no attribute {name!r}")
+        from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+
+        return AutoEncoderTrainer
+
+    trainer.__getattr__ = find
 
 
 @patch_of("thop.profile")
