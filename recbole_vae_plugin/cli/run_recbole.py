@@ -103,7 +103,8 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
     typed = {key: literal(value) for key, value in overrides.items()}
     checks.check_evaluation(ChainMap(typed, *reversed(files.values())))
 
-    sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in overrides.items())]
+    everything = {"model": options.model, "dataset": options.dataset, **overrides}
+    sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in everything.items())]
     from recbole.config import Config
 
     config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
