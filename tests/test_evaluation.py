@@ -89,9 +89,17 @@ def test_candidates_are_the_wanted_items_and_unused_ones(prepare, mode):
         assert 0 not in candidates
 
 
+def test_each_phase_samples_in_its_own_way(prepare):
+    run = prepare("DAE", eval_args={"mode": {"valid": "uni5", "test": "pop5"}})
+    assert (run.valid._sampler.distribution, run.test._sampler.distribution) == ("uniform", "popularity")
+    before, after = (loader._sampler.used_ids.interactions for loader in (run.valid, run.test))
+    assert len(after.items) - len(before.items) == len(run.test.dataset)
+
+
 def test_negatives_follow_their_distribution(prepare):
     run = prepare("DAE", eval_args={"mode": "pop20"})
     sampler = run.test._sampler
+    assert sampler.popularity[-1] == 1, "no random number below 1 falls beyond the last item"
     drawn = np.bincount(sampler.sampling(200_000), minlength=run.dataset.item_num) / 200_000
     every = torch.cat([loader.dataset.inter_feat["item_id"] for loader in (run.train, run.valid, run.test)])
     expected = np.bincount(every.numpy(), minlength=run.dataset.item_num) / len(every)

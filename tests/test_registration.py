@@ -319,6 +319,14 @@ class TestManners:
         )
         assert result_of(code) == [False, False]
 
+    def test_a_patch_outlives_a_failed_import(self, monkeypatch):
+        from recbole_vae_plugin.integration import patching
+
+        patched = []
+        monkeypatch.setattr(patching, "_postponed", [("colorsys_that_failed", patched.append)])
+        patching.apply_postponed()
+        assert patched == [] and patching._postponed == []
+
     def test_an_unsupported_recbole_is_refused(self):
         for version in ("1.1.1", "1.2.0", "1.3.0", "2.0"):
             with pytest.raises(ImportError, match=rf"supports RecBole 1.2.1 .* found {version}"):

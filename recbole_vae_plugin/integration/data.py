@@ -67,7 +67,9 @@ class UserSampler(Sampler):
         """Cumulative probabilities of the items: float64 ``[item_num]``."""
         items = torch.cat([dataset.inter_feat[self.iid_field] for dataset in self.datasets])
         weights = np.bincount(items.numpy(), minlength=self.item_num).astype(float) ** self.alpha
-        return np.cumsum(weights) / weights.sum()
+        cumulative = np.cumsum(weights)
+        # ends in 1 exactly, so that a number below 1 always falls on an item
+        return cumulative / cumulative[-1]
 
     def _build_alias_table(self):
         """Drawing from cumulative probabilities needs no table."""
@@ -94,12 +96,13 @@ class UserSampler(Sampler):
 
 def samplers_of_users(config, built_datasets) -> tuple:
     """(train, valid, test) samplers: none for training, where no negatives are drawn."""
-    phases = ["train", "valid", "test"]
-    samplers = (
-        UserSampler(phases, built_datasets, config[f"{phase}_neg_sample_args"]["distribution"])
-        for phase in phases[1:]
-    )
-    return None, *(sampler.set_phase(phase) for sampler, phase in zip(samplers, phases[1:]))
+    every_phase = UserSampler(["train", "valid", "test"], built_datasets)
+    samplers = []
+    for phase in ("valid", "test"):
+        sampler = every_phase.set_phase(phase)
+        sampler.set_distribution(config[f"{phase}_neg_sample_args"]["distribution"])
+        samplers.append(sampler)
+    return None, *samplers
 
 
 class UserTrainDataLoader(AbstractDataLoader):

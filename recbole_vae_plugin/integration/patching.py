@@ -50,4 +50,5 @@ def apply_postponed() -> None:
         module_name, patch = entry
         if not is_loading(module_name):
             _postponed.remove(entry)
-            patch(sys.modules[module_name])
+            # an import that failed is waited for again
+            wrapt.register_post_import_hook(patch, module_name)
