@@ -12,7 +12,7 @@ import sys
 import warnings
 from zipfile import BadZipFile
 
-from recbole_vae_plugin.integration.patching import apply_postponed, patch_of
+from recbole_vae_plugin.integration.patching import apply_postponed, module_with, patch_of
 
 
 @patch_of("recbole")
@@ -118,15 +118,8 @@ def random_numbers_of_exhaustive_search(hyper_tuning) -> None:
         def integers(self, low, high=None, size=None, **kwargs):
             return self.randint(low, high, size)
 
-    class NumpyWithIntegers:
-        """numpy as that module sees it."""
-
-        random = type("random", (), {"RandomState": RandomState})
-
-        def __getattr__(self, name):
-            return getattr(np, name)
-
-    hyper_tuning.np = NumpyWithIntegers()
+    random = module_with(np.random, RandomState=RandomState)
+    hyper_tuning.np = module_with(np, random=random)
 
 
 @patch_of("recbole.data.dataset.dataset")

@@ -52,3 +52,10 @@ def apply_postponed() -> None:
             _postponed.remove(entry)
             # an import that failed is waited for again
             wrapt.register_post_import_hook(patch, module_name)
+
+
+def module_with(module: ModuleType, **names) -> ModuleType:
+    """A copy of the module in which some names mean something else, for one importer to see."""
+    copy = ModuleType(module.__name__, module.__doc__)
+    copy.__dict__.update(module.__dict__, **names)
+    return copy

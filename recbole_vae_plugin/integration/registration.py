@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from recbole_vae_plugin.integration import compatibility  # noqa: F401  collects its patches
+from recbole_vae_plugin.integration import compatibility, startup  # noqa: F401  collects their patches
 from recbole_vae_plugin.integration.patching import (
     apply_patches,
     apply_postponed,

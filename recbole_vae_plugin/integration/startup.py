@@ -1,0 +1,45 @@
+"""A run of RecBole starts sooner: the same data and the same log, with less waiting.
+
+As with the repairs, built-in models profit the same way.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from recbole_vae_plugin.integration.patching import module_with, patch_of
+
+
+@patch_of("recbole.data.dataset.dataset")
+def reading_of_text_files(dataset) -> None:
+    """RecBole parses its files with pandas' engine in Python, which takes about ten times as long
+    as the one in C and yields the same, floats to the last bit."""
+    read_csv = dataset.pd.read_csv
+
+    @functools.wraps(read_csv)
+    def read_faster(*args, delimiter, engine=None, **kwargs):
+        if len(delimiter) > 1:  # a regular expression, which only the engine in Python knows
+            return read_csv(*args, delimiter=delimiter, engine=engine, **kwargs)
+        return read_csv(*args, delimiter=delimiter, engine="c", **kwargs)
+
+    dataset.pd = module_with(dataset.pd, read_csv=read_faster)
+
+
+@patch_of("recbole.utils.utils")
+def use_of_the_processor(utils) -> None:
+    """RecBole sleeps for a second to note in its log how busy the processor is; the use since
+    the import of the package takes no waiting."""
+    import psutil
+
+    get_environment, cpu_percent = utils.get_environment, psutil.cpu_percent
+    cpu_percent()
+
+    @functools.wraps(get_environment)
+    def get_environment_at_once(config):
+        psutil.cpu_percent = lambda interval: cpu_percent()
+        try:
+            return get_environment(config)
+        finally:
+            psutil.cpu_percent = cpu_percent
+
+    utils.get_environment = get_environment_at_once

@@ -1,0 +1,46 @@
+"""What starts faster must start the same."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from recbole.data.dataset import dataset as dataset_module
+
+ODD = 'item:token\ttitle:token_seq\tscore:float\n007\t"a ""b"" c"\t0.1\n8\t\t\nnï\td\' e\t1e-17\n9\tlast\t2.675\n'
+
+
+@pytest.mark.parametrize("engine", ["python", "c"])
+def test_files_are_read_as_pandas_reads_them_in_python(engine, tmp_path):
+    generator = np.random.default_rng(0)
+    floats = "".join(f"{i}\tt\t{value!r}\n" for i, value in enumerate(generator.normal(size=1000).tolist()))
+    file = tmp_path / "odd.item"
+    file.write_text(ODD + floats, encoding="utf-8")
+    kinds = {"item:token": str, "title:token_seq": str, "score:float": np.float64}
+    options = {"usecols": [*kinds], "dtype": kinds, "encoding": "utf-8"}
+    ours = dataset_module.pd.read_csv(file, delimiter="\t", engine=engine, **options)
+    pd.testing.assert_frame_equal(
+        ours, pd.read_csv(file, delimiter="\t", engine="python", **options), check_exact=True
+    )
+
+
+def test_separators_of_several_characters_are_still_read(tmp_path):
+    (tmp_path / "wide.inter").write_text("a:token::b:token\n1::2\n")
+    read = dataset_module.pd.read_csv(tmp_path / "wide.inter", delimiter="::", engine="python", dtype=str)
+    assert read.values.tolist() == [["1", "2"]]
+
+
+def test_the_rest_of_pandas_is_the_same():
+    assert pd.read_csv.__name__ == dataset_module.pd.read_csv.__name__ == "read_csv"
+    assert dataset_module.pd.DataFrame is pd.DataFrame
+    assert pd.read_csv is not dataset_module.pd.read_csv
+
+
+def test_the_log_still_says_how_busy_the_processor_is(settings):
+    from recbole.config import Config
+    from recbole.utils import get_environment
+
+    table = get_environment(Config(model="VAESplit", dataset="ml-100k", config_dict=settings))
+    assert re.search(r"CPU\s*\|\s*[0-9.]+ %", table.draw())
