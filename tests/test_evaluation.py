@@ -58,7 +58,8 @@ def test_sampled_evaluation_equals_recboles_on_the_same_candidates(prepare, mode
     run = prepare("VAETwin", eval_args={"mode": mode}, metrics=TOP, topk=[5], valid_metric="NDCG@5")
     trainer, _ = recbole_evaluator(run)
     batch = run.test.collate_fn(np.arange(run.test.sample_size))
-    users, (rows, items), positive_u, positive_i = batch
+    users, candidates, positive_u, positive_i = batch
+    rows, items = candidates // run.dataset.item_num, candidates % run.dataset.item_num
 
     pairs = Interaction({"user_id": users["user_id"][rows], "item_id": items})
     collector = Collector(run.config)
@@ -78,7 +79,8 @@ def test_sampled_evaluation_equals_recboles_on_the_same_candidates(prepare, mode
 @pytest.mark.parametrize("mode", ["uni20", "pop20"])
 def test_candidates_are_the_wanted_items_and_unused_ones(prepare, mode):
     run = prepare("DAE", eval_args={"mode": mode})
-    users, (rows, items), positive_u, positive_i = run.test.collate_fn(np.arange(run.test.sample_size))
+    users, places, positive_u, positive_i = run.test.collate_fn(np.arange(run.test.sample_size))
+    rows, items = places // run.dataset.item_num, places % run.dataset.item_num
     assert len(items) == 21 * len(positive_i)
     sampler = run.test._sampler
     for row, user in enumerate(users["user_id"].tolist()):

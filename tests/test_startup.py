@@ -9,7 +9,12 @@ import pandas as pd
 import pytest
 from recbole.data.dataset import dataset as dataset_module
 
-ODD = 'item:token\ttitle:token_seq\tscore:float\n007\t"a ""b"" c"\t0.1\n8\t\t\nnï\td\' e\t1e-17\n9\tlast\t2.675\n'
+ODD = """item:token\ttitle:token_seq\tscore:float
+007\t"a ""b"" c"\t0.1
+8\t\t
+nï\td' e\t1e-17
+9\tlast\t2.675
+"""
 
 
 @pytest.mark.parametrize("engine", ["python", "c"])

@@ -81,17 +81,19 @@ class UserSampler(Sampler):
         return np.searchsorted(self.popularity, np.random.random(sample_num), side="right")
 
     def sample_unused(self, users: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Items that ``users[b]`` has not used, ``counts[b]`` of them: int64 ``[counts.sum()]``."""
+        """Items that ``users[b]`` has not used, ``counts[b]`` of them, as places in a table of
+        users and items (``b * item_num + item``): int64 ``[counts.sum()]``."""
         used = torch.zeros(len(users), self.item_num, dtype=torch.bool)
         rows = self.used_ids.interactions.rows(users)
         used[rows.row_index, rows.items] = True
-        used, row = used.numpy(), torch.arange(len(users)).repeat_interleave(counts).numpy()
-        items = self.sampling(len(row))
-        wrong = np.flatnonzero(used[row, items])
+        used = used.numpy().ravel()
+        row = np.repeat(np.arange(len(users)) * self.item_num, counts.numpy())
+        places = row + self.sampling(len(row))
+        wrong = np.flatnonzero(used[places])
         while len(wrong):
-            items[wrong] = self.sampling(len(wrong))
-            wrong = wrong[used[row[wrong], items[wrong]]]
-        return torch.from_numpy(items)
+            places[wrong] = row[wrong] + self.sampling(len(wrong))
+            wrong = wrong[used[places[wrong]]]
+        return torch.from_numpy(places)
 
 
 def samplers_of_users(config, built_datasets) -> tuple:
@@ -185,17 +187,16 @@ class UserFullSortEvalDataLoader(_UserEvalDataLoader, FullSortEvalDataLoader):
 
 
 class UserNegSampleEvalDataLoader(_UserEvalDataLoader, NegSampleEvalDataLoader):
-    """Ranking among sampled negatives: (users, (row, item) of the candidates, row and item of what
-    is wanted). Each wanted item comes with `sample_num` items that the user has not used."""
+    """Ranking among sampled negatives: (users, places of the candidates, row and item of what is
+    wanted). Each wanted item comes with `sample_num` items that the user has not used; the place
+    of an item in a batch is ``row * item_num + item``."""
 
     def collate_fn(self, index):
         users, positives = self.users_and_positives(index)
         each = self.config[f"{self._sampler.phase}_neg_sample_args"]["sample_num"]
-        counts = positives.counts * each
-        negatives = self._sampler.sample_unused(users[self.uid_field], counts)
-        rows = torch.arange(len(counts)).repeat_interleave(counts)
-        candidates = torch.cat([positives.row_index, rows]), torch.cat([positives.items, negatives])
-        return users, candidates, positives.row_index, positives.items
+        negatives = self._sampler.sample_unused(users[self.uid_field], positives.counts * each)
+        wanted = positives.row_index * self._dataset.item_num + positives.items
+        return users, torch.cat([wanted, negatives]), positives.row_index, positives.items
 
 
 def evaluates_by_users(config) -> bool:

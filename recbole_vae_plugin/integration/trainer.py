@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import EvaluatorType, set_color
+from recbole.utils import set_color
 
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.models.settings import Settings
@@ -87,13 +87,14 @@ class AutoEncoderTrainer(Trainer):
 
     def _neg_sample_batch_eval(self, batched_data):
         """Score each distinct user once, and rank the candidates only."""
-        if self.config["eval_type"] != EvaluatorType.RANKING or not isinstance(batched_data[1], tuple):
-            return super()._neg_sample_batch_eval(batched_data)
         interaction, candidates, positive_u, positive_i = batched_data
-        every = self.model.full_sort_predict(interaction.to(self.device)).view(-1, self.tot_item_num)
+        if self.model.ITEM_ID in interaction:  # RecBole's loader: a row for each candidate
+            return super()._neg_sample_batch_eval(batched_data)
+        every = self.model.full_sort_predict(interaction.to(self.device))
+        candidates = candidates.to(self.device)
         scores = torch.full_like(every, -torch.inf)
         scores[candidates] = every[candidates]
-        return interaction, scores, positive_u, positive_i
+        return interaction, scores.view(-1, self.tot_item_num), positive_u, positive_i
 
     def _valid_epoch(self, *args, **kwargs):
         # RecBole saves the best checkpoint before it notes the result that made it the best
