@@ -6,7 +6,8 @@
 Each measurement is a fresh process; contestants take turns, and ratios are of medians over the
 rounds of one call. All use one hidden layer of 600, a code of 200, the multinomial likelihood,
 batches of 500 users and dropout of 0.5. Sizes that cannot be run whole are measured over the
-first batches and scaled up to an epoch.
+first batches and scaled up to an epoch. cornac's and irspack's models join in where they are
+installed. RecBole's models run with this package's repairs and its faster reading of files.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import numpy as np
+import peers
+from shapes import GROWTH, SHAPES, write
 from tqdm import tqdm
 
 WIDTHS = {"mlp_hidden_size": [600], "latent_dimension": 200, "dropout_prob": 0.5}
@@ -41,16 +43,9 @@ CONTESTANTS = {
         "eval_batch_size": 4_000_000,
     },
     "RecVAE": {"model": "RecVAE", "hidden_dimension": 600, "latent_dimension": 200},
+    # other packages only train here
+    **{name: {"model": name} for name in peers.INSTALLED},
 }
-#: users, items, interactions of generated data
-SHAPES = {
-    "ml-20m-shape": (136_677, 20_108, 10_000_000),
-    "small-shape": (5_000, 2_000, 250_000),
-    "twice the users": (10_000, 2_000, 250_000),
-    "twice the items": (5_000, 4_000, 250_000),
-    "twice the interactions": (5_000, 2_000, 500_000),
-}
-GROWTH = ["small-shape", "twice the users", "twice the items", "twice the interactions"]
 MEASURED = [
     "import",
     "load",
@@ -61,25 +56,6 @@ MEASURED = [
     "uni100 evaluation",
     "peak MiB",
 ]
-
-
-def generate(name: str, folder: Path) -> None:
-    """Write long-tailed data of a shape: item popularity and user activity fall as power laws."""
-    users, items, interactions = SHAPES[name]
-    random = np.random.default_rng(0)
-    activity = 1 / (np.arange(users) + 20) ** 0.6
-    popularity = 1 / (np.arange(items) + 20) ** 0.8
-    pairs = np.empty(0, dtype=np.int64)
-    while len(pairs) < interactions:
-        size = int(1.3 * (interactions - len(pairs))) + users
-        drawn_users = random.choice(users, size, p=activity / activity.sum())
-        drawn_items = random.choice(items, size, p=popularity / popularity.sum())
-        pairs = np.unique(np.concatenate([pairs, drawn_users * items + drawn_items]))
-    pairs = np.sort(random.choice(pairs, interactions, replace=False))
-    (folder / name).mkdir(parents=True)
-    with (folder / name / f"{name}.inter").open("w") as file:
-        file.write("user_id:token\titem_id:token\n")
-        np.savetxt(file, np.stack([pairs // items, pairs % items], 1), fmt="%d", delimiter="\t")
 
 
 def first_batches(loader, most: int) -> float:
@@ -123,6 +99,8 @@ def profile(job: dict) -> dict:
 
 def measure(job: dict) -> dict:
     """One contestant on one data set, in this process."""
+    if job["settings"]["model"] in peers.PEERS:
+        return peers.measure(job)
     result: dict = {}
     settings, train, valid, trainer = set_up(job, result)
     scale = first_batches(train, job["batches"])
@@ -252,7 +230,7 @@ def main() -> None:
             path = options.data_path
             if dataset in SHAPES:
                 path = Path(folder, "generated")
-                generate(dataset, path)
+                write(dataset, path)
             elif dataset != "ml-100k" and not (path and (path / dataset / f"{dataset}.inter").is_file()):
                 print(f"\n{dataset}: left out, no {dataset}/{dataset}.inter under --data-path")
                 continue
@@ -287,8 +265,9 @@ def compare(dataset: str, path: Path | None, options, folder: str) -> dict[str, 
         kinds.append(("whole_run", {}))
     results: dict[str, dict] = {name: {} for name in options.models}
     for kind, more in kinds:
-        rounds: dict[str, list[dict]] = {name: [] for name in options.models}
-        turns = [name for _ in range(options.rounds) for name in options.models]
+        taking_part = [name for name in options.models if (kind, more) == kinds[0] or name not in peers.PEERS]
+        rounds: dict[str, list[dict]] = {name: [] for name in taking_part}
+        turns = [name for _ in range(options.rounds) for name in taking_part]
         for name in tqdm(turns, desc=f"{dataset}, {kind} {more or ''}"):
             rounds[name].append(in_child(job_of(kind, dataset, name, path, options, **more), folder))
         for name, found in rounds.items():
@@ -300,7 +279,7 @@ def growth(options, folder: str) -> dict[str, dict]:
     """The first contestant on generated data of which one dimension doubles."""
     path = Path(folder, "growth")
     for shape in GROWTH:
-        generate(shape, path)
+        write(shape, path)
     rounds: dict[str, list[dict]] = {shape: [] for shape in GROWTH}
     for shape in tqdm(GROWTH * options.rounds, desc="growth"):
         rounds[shape].append(in_child(job_of("measure", shape, options.models[0], path, options), folder))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import mean, stdev
+
 import pytest
 import yaml
 from conftest import CONFIGS
@@ -52,6 +54,19 @@ def test_sampled_evaluation(mode):
     full = run(model="VAESplit", epochs=5)["test_result"]
     # ranking a held-out item among 100 others is easier than among all
     assert full["ndcg@10"] < found["ndcg@10"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+def test_bfloat16_is_as_good_as_float32(model):
+    def results(enable_amp: bool) -> list[float]:
+        settings = {"epochs": 30, "train_batch_size": 100, "mlp_hidden_size": [200], "latent_dimension": 64}
+        runs = (run(model=model, enable_amp=enable_amp, seed=seed, **settings) for seed in (1, 2, 3))
+        return [found["test_result"]["ndcg@10"] for found in runs]
+
+    exact, rounded = results(False), results(True)
+    assert exact != rounded, "nothing was rounded"
+    assert abs(mean(exact) - mean(rounded)) < stdev(exact)
 
 
 @pytest.mark.slow

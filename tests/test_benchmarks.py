@@ -1,0 +1,34 @@
+"""The commands behind the README's tables run and measure something."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def benchmark(name: str, *options: str) -> dict:
+    """Run a benchmark; returns what it wrote as JSON."""
+    command = [sys.executable, str(BENCHMARKS / name), *options, "--json", "found.json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(Path("found.json").read_text())
+
+
+def test_gpu_benchmark_can_be_tried_without_one():
+    found = benchmark("gpu.py", "--device", "cpu", "--shape", "500", "300", "5000", "--batches", "20", "100")
+    assert [step["batch"] for step in found["steps"]] == [20, 100]
+    assert all(0 < step["of matrix rate"] < 1 for step in found["steps"])
+
+
+@pytest.mark.slow
+def test_speed_benchmark_measures_all_contestants():
+    found = benchmark("speed.py", "--rounds", "1", "--batches", "2", "--eval-batches", "5", "--no-growth")
+    assert {"VAESplit", "MultiVAE", "MultiVAE-batched", "RecVAE"} <= set(found["ml-100k"])
+    for name, figures in found["ml-100k"].items():
+        assert figures.get("train epoch", 0) > 0, (name, figures)
