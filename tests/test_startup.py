@@ -49,3 +49,12 @@ def test_the_log_still_says_how_busy_the_processor_is(settings):
 
     table = get_environment(Config(model="VAESplit", dataset="ml-100k", config_dict=settings))
     assert re.search(r"CPU\s*\|\s*[0-9.]+ %", table.draw())
+
+
+def test_interactions_are_grouped_as_recbole_groups_them():
+    users = np.random.default_rng(0).integers(0, 50, 1000)
+    expected: dict[int, list[int]] = {}
+    for row, user in enumerate(users.tolist()):
+        expected.setdefault(user, []).append(row)
+    assert dataset_module.Dataset._grouped_index(None, users) == list(expected.values())
+    assert dataset_module.Dataset._grouped_index(None, np.array([], dtype=np.int64)) == []
