@@ -111,6 +111,16 @@ def test_dropout_keeps_the_expectation_and_the_zeros(rows, dense):
     torch.testing.assert_close(draws.mean(0), normalised, atol=0.05, rtol=0)
 
 
+def test_dropped_entries_are_gone_and_not_zeros_to_carry_along(rows, dense):
+    torch.manual_seed(0)
+    dropped = DropoutDenoising(0.5)(rows)
+    torch.manual_seed(0)
+    values = nn.functional.dropout(rows.l2_normalised().values, 0.5)
+    assert 0 < len(dropped.items) == (values != 0).sum() < len(rows.items)
+    torch.testing.assert_close(dropped.to_dense(), rows.with_values(values).to_dense())
+    assert dropped.counts.tolist() == (dropped.to_dense() != 0).sum(1).tolist()
+
+
 def test_gaussian_noise_is_added_before_normalising(rows, dense):
     torch.manual_seed(0)
     noisy = GaussianDenoising(0.2)(rows)

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
-
 from recbole_vae_plugin.cli.known import builtin_models, downloadable_datasets, known_keys
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.values import did_you_mean, integer, number, one_of, refuse
@@ -17,27 +15,6 @@ LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 #: Metrics whose value stands under their bare name.
 WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
-
-
-def read_config_file(file: str) -> dict:
-    """The keys of a config file.
-
-    Raises:
-        ValueError: there is no such file, or it is not a YAML file of keys.
-    """
-    if not Path(file).is_file():
-        nearby = (
-            [str(path) for path in Path(file).parent.glob("*.yaml")] if Path(file).parent.is_dir() else []
-        )
-        refuse("config_files", file, "the path of an existing YAML file" + did_you_mean(file, nearby))
-    try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
-        where = " ".join(str(problem).split())
-        raise ValueError(f"config_files: {file} is not valid YAML: {where}") from problem
-    if not isinstance(content, dict):
-        raise ValueError(f"config_files: {file} must hold lines of `key: value`")
-    return content
 
 
 def check_model(name: str | None) -> None:
@@ -90,6 +67,18 @@ def check_evaluation(given: Mapping) -> None:
     for mode in modes.values() if isinstance(modes, dict) else [modes]:
         if not EVAL_MODE.fullmatch(str(mode)):
             refuse("eval_args.mode", mode, "full, labeled, uniN or popN with a number N")
+
+
+def check_config(config) -> None:
+    """Refuse what a run of RecBole with this ``Config`` would fail on, or misread, later.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    check_values(config)
+    if config["model"] in MODELS:
+        config.model_class.check(config)
+    check_dataset(config)
 
 
 def check_values(config) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
+from recbole_vae_plugin.config_files import read_config_file
 from recbole_vae_plugin.models import MODELS
 
 EXAMPLES = """\
@@ -41,16 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def report(problem: Exception, traceback: bool, code: int) -> int:
+def report(problem: Exception, traceback: bool, code: int, program: str = "run_recbole") -> int:
     """Print one message, or raise where the user asked for the traceback."""
     if traceback:
         raise problem
     # A KeyError prints as the repr of its key.
     text = problem.args[0] if isinstance(problem, KeyError) and problem.args else str(problem)
     kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
-    print(f"run_recbole: error: {kind}{text}", file=sys.stderr)
+    print(f"{program}: error: {kind}{text}", file=sys.stderr)
     if code == 1:
-        print("run_recbole: --traceback shows where it was raised", file=sys.stderr)
+        print(f"{program}: --traceback shows where it was raised", file=sys.stderr)
     return code
 
 
@@ -91,7 +92,7 @@ def literal(value: str):
 
 def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> None:
     """Refuse bad input, and leave in ``sys.argv`` what RecBole's ``Config`` reads from there."""
-    files = {file: checks.read_config_file(file) for file in config_files}
+    files = {file: read_config_file(file) for file in config_files}
     for content in reversed(files.values()):
         options.model = options.model or content.get("model")
         options.dataset = options.dataset or content.get("dataset")
@@ -108,10 +109,7 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
     from recbole.config import Config
 
     config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
-    checks.check_values(config)
-    if options.model in MODELS:
-        config.model_class.check(config)
-    checks.check_dataset(config)
+    checks.check_config(config)
 
 
 def launch(options, config_files: Sequence[str]) -> None:

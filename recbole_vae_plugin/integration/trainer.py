@@ -15,6 +15,7 @@ from recbole.utils import set_color
 
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.models.settings import Settings
+from recbole_vae_plugin.nn.monitor import has_collapsed
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -54,6 +55,8 @@ class AutoEncoderTrainer(Trainer):
         self._train_data = None
         self._random_state = None
         self._valid_result = None
+        #: what the model noted of the last epoch
+        self.monitored = {}
         self.eval_collector = UserCollector(config)
         bfloat16 = computes_in_bfloat16(self.device)
         if self.enable_amp is None:
@@ -78,12 +81,33 @@ class AutoEncoderTrainer(Trainer):
         if self._random_state is not None:
             self._set_random_state(self._random_state)
             self._random_state = None
-        return super().fit(train_data, *args, **kwargs)
+        result = super().fit(train_data, *args, **kwargs)
+        if has_collapsed(self.monitored, self.config["latent_dimension"]):
+            active = self.monitored["active_units"]
+            self.logger.warning(
+                f"the posterior has collapsed: {active} of {self.config['latent_dimension']} latent units "
+                "still vary over users; a smaller anneal_cap leaves more of them"
+            )
+        return result
+
+    def _train_epoch(self, *args, **kwargs):
+        loss = super()._train_epoch(*args, **kwargs)
+        self.monitored = self.model.monitored()
+        return loss
 
     def _generate_train_loss_output(self, epoch_idx, s_time, e_time, losses):
         speed = self._train_data.sample_size / max(e_time - s_time, 1e-9)
         output = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
-        return f"{output.removesuffix(']')}, {set_color('users/s', 'blue')}: {speed:.0f}]"
+        noted = {"users/s": f"{speed:.0f}"} | {
+            name.replace("_", " "): f"{value:.4g}" for name, value in self.monitored.items()
+        }
+        parts = [output.removesuffix("]"), *(f"{set_color(name, 'blue')}: {noted[name]}" for name in noted)]
+        return ", ".join(parts) + "]"
+
+    def _add_train_loss_to_tensorboard(self, epoch_idx, *args, **kwargs):
+        super()._add_train_loss_to_tensorboard(epoch_idx, *args, **kwargs)
+        for name, value in self.monitored.items():
+            self.tensorboard.add_scalar(f"Monitor/{name}", value, epoch_idx)
 
     def _neg_sample_batch_eval(self, batched_data):
         """Score each distinct user once, and rank the candidates only."""

@@ -17,6 +17,7 @@ from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+from recbole_vae_plugin.nn.monitor import Monitor
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 
 
@@ -42,6 +43,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         settings = Settings.from_config(config, self.n_items)
         self.loss_type = settings.loss_type
         self.sampled_items = settings.sampled_items
+        self.monitor = Monitor()
         self.interactions = Interactions(
             dataset.inter_feat[self.USER_ID],
             dataset.inter_feat[self.ITEM_ID],
@@ -77,11 +79,22 @@ class AutoEncoderRecommender(GeneralRecommender):
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
         else:
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
-        return loss + self.penalty(code)
+        return loss + self.penalty(code, loss)
 
-    def penalty(self, code: Code) -> Tensor | float:
+    def penalty(self, code: Code, reconstruction: Tensor) -> Tensor | float:
         """What the loss adds for the batch's codes; nothing for a deterministic head."""
+        self.watch(code, reconstruction=reconstruction)
         return 0.0
+
+    def watch(self, code: Code, **means: Tensor) -> None:
+        """Note a training batch for :meth:`monitored`."""
+        if self.training:
+            self.monitor.add(len(code.mu), code, **means)
+
+    def monitored(self) -> dict[str, float]:
+        """Means over the users trained on since the last call: ``reconstruction`` in nats, and for
+        a variational head ``kl`` in nats, the present ``beta`` and the number of ``active_units``."""
+        return self.monitor.flush()
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores of all items for B users: ``[B * n_items]``, as RecBole wants them."""
@@ -137,9 +150,13 @@ class VariationalRecommender(AutoEncoderRecommender):
         """The present weight of the KL term, shape ``[]``."""
         return linear_annealing(self.n_updates, self.kl.total_anneal_steps, self.kl.anneal_cap)
 
-    def penalty(self, code: Code) -> Tensor:
+    def penalty(self, code: Code, reconstruction: Tensor) -> Tensor:
         """beta x KL(q(z|x) || N(0, 1)), averaged or added up over users (`kl_reduction`)."""
         if self.training:
             self.n_updates += 1
         kl = kl_divergence(code.mu, code.logvar)
+        self.watch(code, reconstruction=reconstruction, kl=kl.mean())
         return self.beta * (kl.mean() if self.kl.kl_reduction == "mean" else kl.sum())
+
+    def monitored(self) -> dict[str, float]:
+        return super().monitored() | {"beta": float(self.beta)}

@@ -24,7 +24,7 @@ class DropoutDenoising(nn.Module):
     """L2-normalise, then drop each entry with ``dropout_prob`` and scale the rest up.
 
     The order of Liang et al. (WWW 2018). Dropping entries of the sparse row is dropout of
-    the dense one: a zero stays zero either way.
+    the dense one: a zero stays zero either way. What is dropped costs the next layer nothing.
     """
 
     def __init__(self, dropout_prob: float):
@@ -33,7 +33,9 @@ class DropoutDenoising(nn.Module):
 
     def forward(self, rows: Rows) -> Rows:
         rows = rows.l2_normalised()
-        return rows.with_values(F.dropout(rows.values, self.dropout_prob, self.training))
+        if not self.training or self.dropout_prob == 0:
+            return rows
+        return rows.with_values(F.dropout(rows.values, self.dropout_prob)).without_zeros()
 
     def extra_repr(self) -> str:
         return f"dropout_prob={self.dropout_prob}"

@@ -55,6 +55,13 @@ class Rows:
         """The same entries with other values, ``[nnz]``."""
         return replace(self, values=values)
 
+    def without_zeros(self) -> Rows:
+        """The same rows without the entries whose value is 0."""
+        kept = self.values != 0
+        before = torch.zeros(len(kept) + 1, dtype=torch.int64, device=kept.device)
+        torch.cumsum(kept, 0, out=before[1:])
+        return Rows(self.items[kept], before[self.offsets], self.values[kept], self.n_items)
+
     def sum(self, per_entry: Tensor) -> Tensor:
         """Add up ``per_entry`` ``[nnz]`` within each row: ``[B]``."""
         return per_entry.new_zeros(len(self)).index_add(0, self.row_index, per_entry)

@@ -1,0 +1,147 @@
+"""``recbole-vae``: compare models, and make tables and pages of what was found."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_vae_plugin.cli.run_recbole import report as report_problem
+
+EXAMPLES = """\
+examples:
+  recbole-vae compare configs/experiments/ml-100k-quick.yaml --results results/quick
+  recbole-vae table results/quick --format latex
+  recbole-vae table results/quick --format leaderboard --contestant VAESplit
+  recbole-vae report results/quick
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 failed, 2 refused, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("\nrecbole-vae: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except ValueError as problem:
+        return report_problem(problem, options.traceback, code=2, program="recbole-vae")
+    except Exception as problem:
+        return report_problem(problem, options.traceback, code=1, program="recbole-vae")
+
+
+def compare(options) -> int:
+    """Run what is missing, then write and print the table."""
+    from recbole_vae_plugin.compare.experiment import Experiment
+    from recbole_vae_plugin.compare.runner import Plan, describe, run
+
+    experiment = Experiment.read(options.experiment)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
+    # RecBole's Config reads the command line by itself
+    sys.argv = sys.argv[:1]
+    experiment.check()
+    plan = Plan(experiment, Path(options.results or Path("results", experiment.name)))
+    print(describe(plan, options.jobs))
+    if options.dry_run:
+        return 0
+    run(plan, options.jobs)
+
+    from recbole_vae_plugin.compare.results import Results
+    from recbole_vae_plugin.compare.tables import Comparison, markdown, write_all
+
+    comparison = Comparison(Results.read(plan.folder))
+    write_all(comparison)
+    print(f"\n{markdown(comparison)}\nwritten to {plan.folder}")
+    return 1 if comparison.failures() else 0
+
+
+def table(options) -> None:
+    """Print a table, or write a leaderboard's files."""
+    from recbole_vae_plugin.compare.results import Results
+    from recbole_vae_plugin.compare.tables import FORMATS, Comparison
+
+    results = Results.read(options.results)
+    if options.format == "leaderboard":
+        from recbole_vae_plugin.compare.leaderboard import publish
+
+        publish(results, options)
+        return
+    print(FORMATS[options.format](Comparison(results)), end="")
+
+
+def report(options) -> None:
+    """Write the page."""
+    from recbole_vae_plugin.compare.report import write_report
+    from recbole_vae_plugin.compare.results import Results
+    from recbole_vae_plugin.compare.tables import Comparison
+
+    results = Results.read(options.results)
+    file = Path(options.output or results.folder / "report.html")
+    write_report(Comparison(results), file)
+    print(f"written to {file}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    result = argparse.ArgumentParser(
+        prog="recbole-vae",
+        description=__doc__.partition(": ")[2],
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("--traceback", action="store_true", help="show where an error was raised")
+    commands = result.add_subparsers(required=True, metavar="COMMAND")
+
+    one = commands.add_parser(
+        "compare",
+        help="run an experiment: contestants x data sets x seeds",
+        description="Run every contestant of an experiment on every data set with every seed, through "
+        "RecBole. Stopped at any moment, the same command goes on with what is missing; runs that "
+        "failed are tried again.",
+    )
+    one.add_argument("experiment", metavar="EXPERIMENT.yaml")
+    one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
+    one.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    one.set_defaults(command=compare)
+
+    one = commands.add_parser("table", help="results as a table", description="Print results as a table.")
+    one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")
+    one.add_argument(
+        "--format",
+        default="markdown",
+        choices=["markdown", "latex", "csv", "json", "leaderboard"],
+        help="leaderboard: a row for RecBole's public boards, and its hyper-parameter page",
+    )
+    board = one.add_argument_group("for --format leaderboard")
+    board.add_argument("--contestant", help="whose row it is (default: the best)")
+    board.add_argument("--dataset", help="of which data set (default: the only one)")
+    board.add_argument("--board", metavar="FILE.json", help="rank the row among these")
+    board.add_argument("--search-space", metavar="FILE", help="the space that was searched, for the page")
+    board.add_argument("--output", metavar="DIR", help="where the files go (default RESULTS/leaderboard)")
+    for field, what in (
+        ("year", "year of the model's publication"),
+        ("pub", "where it was published"),
+        ("model-link", "address of the paper"),
+        ("ref-code", "address of the code"),
+        ("contributor", "your name"),
+        ("contributor-email", "your address"),
+        ("tester", "who ran it"),
+    ):
+        board.add_argument(f"--{field}", default="", help=what)
+    one.set_defaults(command=table)
+
+    one = commands.add_parser(
+        "report", help="results as one page of HTML", description="Write results as one self-contained page."
+    )
+    one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")
+    one.add_argument("--output", metavar="FILE.html", help="default RESULTS/report.html")
+    one.set_defaults(command=report)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""One run of an experiment: trained, evaluated and written down as RecBole would run it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from recbole_vae_plugin.compare.cell_files import (
+    CHECKPOINT,
+    CONFIG,
+    CURVE,
+    LOG,
+    USERS,
+    labels,
+    write_result,
+)
+from recbole_vae_plugin.compare.data import PreparedData
+from recbole_vae_plugin.compare.experiment import Cell
+from recbole_vae_plugin.compare.machine import (
+    environment,
+    forget_peak_memory,
+    peak_gpu_memory,
+    peak_memory,
+)
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run_cell(
+    cell: Cell, folder: Path, data: PreparedData, keep_checkpoint: bool, tell: Callable[[dict], None]
+) -> dict:
+    """Run a cell in the working directory ``folder`` and write its files there.
+
+    A failure is a result, too: ``failed`` says why, and the log holds the traceback.
+
+    Args:
+        folder: exists and is empty; the process changes into it, since RecBole writes where it is.
+        tell: called with what is known of each epoch.
+
+    Returns:
+        What ``result.json`` holds.
+    """
+    os.chdir(folder)
+    handler = logging.FileHandler(LOG, encoding="utf-8")
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger()
+    logger.handlers, logger.level = [handler], logging.INFO
+    result = labels(cell)
+    begin = perf_counter()
+    try:
+        result |= train_and_evaluate(cell, data, keep_checkpoint, tell)
+    except Exception as problem:
+        logger.error(traceback.format_exc())
+        result["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    finally:
+        shutil.rmtree("saved", ignore_errors=True)
+        handler.close()
+        logger.handlers = []
+    result |= {"seconds": perf_counter() - begin, "environment": environment()}
+    return write_result(Path(), result)
+
+
+class PlainFormatter(logging.Formatter):
+    """RecBole colours its log for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return COLOURS.sub("", super().format(record))
+
+
+def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, tell) -> dict:
+    """The steps of RecBole's quick start, with the two seeds apart."""
+    from recbole.config import Config
+    from recbole.data.transform import construct_transform
+    from recbole.utils import get_flops, get_model, get_trainer, init_seed
+
+    from recbole_vae_plugin.integration.observing import EpochRecorder, evaluated_users, values_of_users
+
+    settings = {
+        **cell.settings,
+        "seed": cell.model_seed,
+        "checkpoint_dir": "saved",
+        "show_progress": False,
+    }
+    model, dataset = settings["model"], settings["dataset"]
+    config = Config(model=model, dataset=dataset, config_dict=settings)
+    write_config(config)
+    begin = perf_counter()
+    dataset, (train, valid, test) = data.loaders(config, cell.split_seed)
+    prepare_seconds = perf_counter() - begin
+    init_seed(config["seed"], config["reproducibility"])
+    network = get_model(config["model"])(config, train.dataset).to(config["device"])
+    logger = logging.getLogger()
+    flops = get_flops(network, dataset, config["device"], logger, construct_transform(config))
+    forget_peak_memory()
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    recorder = EpochRecorder(trainer, tell)
+    valid_score, valid_result = trainer.fit(train, valid, show_progress=False)
+    train_gpu_memory = peak_gpu_memory()
+    # sampled candidates are the same for every contestant
+    init_seed(cell.split_seed, config["reproducibility"])
+    with values_of_users() as values:
+        test_result = trainer.evaluate(test, show_progress=False)
+    users = pd.DataFrame({"user": evaluated_users(test), **values})
+    users.to_csv(USERS, index=False)
+    curve = pd.DataFrame(recorder.epochs)
+    curve.to_csv(CURVE, index=False)
+    if keep_checkpoint:
+        os.replace(trainer.saved_model_file, CHECKPOINT)
+    # RecBole rounds what it reports; what averages over users is known exactly
+    exact = {metric: float(np.mean(column)) for metric, column in values.items()}
+    return {
+        "valid_score": float(valid_score),
+        "valid": {metric: float(value) for metric, value in (valid_result or {}).items()},
+        "test": {metric: exact.get(metric, float(value)) for metric, value in test_result.items()},
+        "epochs": len(recorder.epochs),
+        "best_epoch": best_epoch(recorder.epochs, config),
+        "prepare_seconds": prepare_seconds,
+        "train_seconds": seconds_of("train_seconds", recorder.epochs),
+        "eval_seconds": seconds_of("valid_seconds", recorder.epochs),
+        "peak_memory": peak_memory(),
+        "train_gpu_memory": train_gpu_memory,
+        "eval_gpu_memory": peak_gpu_memory(),
+        "parameters": sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
+        "flops": float(flops),
+    }
+
+
+def seconds_of(what: str, epochs: list[dict]) -> float | None:
+    """Mean seconds of an epoch."""
+    seconds = [row[what] for row in epochs if what in row]
+    return mean(seconds) if seconds else None
+
+
+def best_epoch(epochs: list[dict], config) -> int | None:
+    """The epoch whose weights were tested: the first of the best validated ones."""
+    metric = f"valid_{config['valid_metric'].lower()}"
+    validated = [row for row in epochs if metric in row]
+    if not validated:
+        return None
+    best = max if config["valid_metric_bigger"] else min
+    return best(validated, key=lambda row: row[metric])["epoch"]
+
+
+def write_config(config) -> None:
+    """Every key as it was resolved; what YAML has no notation for as text."""
+    plain = json.loads(json.dumps(config.final_config_dict, default=str, sort_keys=True))
+    Path(CONFIG).write_text(yaml.safe_dump(plain, sort_keys=True), encoding="utf-8")

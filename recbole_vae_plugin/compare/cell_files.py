@@ -1,0 +1,34 @@
+"""The files of one run, by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+RESULT = "result.json"
+USERS = "users.csv.gz"
+CURVE = "curve.csv"
+CONFIG = "config.yaml"
+LOG = "log.txt"
+CHECKPOINT = "checkpoint.pth"
+
+
+def labels(cell) -> dict:
+    """What tells the results of a cell from others."""
+    return {
+        "dataset": cell.dataset,
+        "contestant": cell.contestant,
+        "model": cell.settings["model"],
+        "split_seed": cell.split_seed,
+        "model_seed": cell.model_seed,
+        "fingerprint": cell.fingerprint,
+    }
+
+
+def write_result(folder: Path, result: dict) -> dict:
+    """Write ``result.json`` whole or not at all; returns the result."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{RESULT}.partial"
+    partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    partial.replace(folder / RESULT)
+    return result

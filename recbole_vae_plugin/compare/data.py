@@ -1,0 +1,71 @@
+"""Data sets loaded and split once, for all runs that share them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import pickle
+from pathlib import Path
+
+from filelock import FileLock
+from recbole.data import create_dataset, data_preparation
+from recbole.data.interaction import Interaction
+from recbole.utils import ModelType, init_seed
+from recbole.utils.argument_list import dataset_arguments
+
+
+class PreparedData:
+    """Keeps the split that was used last, and shares all with the other processes of a run.
+
+    A split equals the one RecBole makes with ``seed`` set to the split's seed, whatever the
+    seed of the model.
+
+    Args:
+        cache: a folder of this run alone: what lies there is unpickled.
+    """
+
+    def __init__(self, cache: Path):
+        self._cache = cache
+        self._key = None
+        self._dataset, self._parts = None, ()
+
+    def loaders(self, config, split_seed: int) -> tuple:
+        """RecBole's data set and its three loaders for a run's ``Config``."""
+        key = split_key(config, split_seed)
+        if key != self._key:
+            self._key = None
+            self._dataset, self._parts = self._load_or_make(key, config, split_seed)
+            self._key = key
+        dataset = copy.copy(self._dataset)
+        dataset.config = config
+        parts = [fresh(part, config) for part in self._parts]
+        dataset.build = lambda: parts
+        return dataset, data_preparation(config, dataset)
+
+    def _load_or_make(self, key: str, config, split_seed: int) -> tuple:
+        file = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
+        with FileLock(f"{file}.lock"):
+            if file.exists():
+                with file.open("rb") as stream:
+                    return pickle.load(stream)
+            init_seed(split_seed, config["reproducibility"])
+            dataset = create_dataset(config)
+            prepared = dataset, dataset.build()
+            with file.open("wb") as stream:
+                pickle.dump(prepared, stream, protocol=pickle.HIGHEST_PROTOCOL)
+        return prepared
+
+
+def fresh(part, config):
+    """A part of the split that may be sorted and extended without the next run's noticing."""
+    result = part.copy(Interaction(dict(part.inter_feat.interaction)))
+    result.config = config
+    return result
+
+
+def split_key(config, split_seed: int) -> str:
+    """Equal for runs that load and split the same data in the same way."""
+    plain = config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL)
+    kind = "general" if plain else config["model"]
+    keys = ["dataset", "data_path", *dataset_arguments, "eval_args", "repeatable"]
+    return repr((kind, split_seed, [config[key] for key in keys]))

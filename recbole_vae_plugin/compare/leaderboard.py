@@ -1,0 +1,177 @@
+"""A row for RecBole's public leaderboards, its hyper-parameter page, and the board with the row in it.
+
+The boards give test metrics of one run, so the row's are the mean over the contestant's runs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from recbole_vae_plugin.compare.experiment import slug
+from recbole_vae_plugin.compare.results import Results
+from recbole_vae_plugin.compare.tables import main_metric
+from recbole_vae_plugin.values import one_of, refuse
+
+METRICS = ("recall", "mrr", "ndcg", "hit", "precision")
+#: What only the person who publishes the row knows.
+GIVEN = ("year", "pub", "model_link", "ref_code", "contributor", "contributor_email", "tester")
+
+
+def publish(results: Results, options) -> None:
+    """Write the row, its page and, with a board given, the merged board; print where and the rank.
+
+    Args:
+        results: of an experiment with Recall, MRR, NDCG, Hit and Precision at 10.
+        options: the command's, see ``recbole-vae table --help``.
+
+    Raises:
+        ValueError: no such contestant or data set, no results, or a board that is none.
+    """
+    dataset, contestant = chosen(results, options.dataset, options.contestant)
+    runs = results.finished()
+    runs = runs[(runs["dataset"] == dataset) & (runs["contestant"] == contestant)]
+    board = read_board(options.board) if options.board else None
+    folder = Path(options.output or results.folder / "leaderboard")
+    page = Path("hyperparameters", f"{slug(dataset)}_{slug(contestant)}.md")
+    new = row(runs, contestant, str(page), {field: getattr(options, field) for field in GIVEN})
+
+    (folder / page).parent.mkdir(parents=True, exist_ok=True)
+    space = Path(options.search_space).read_text(encoding="utf-8") if options.search_space else None
+    (folder / page).write_text(
+        hyperparameter_page(results, runs, dataset, contestant, space), encoding="utf-8"
+    )
+    (folder / "row.json").write_text(json.dumps(new, indent=1, ensure_ascii=False), encoding="utf-8")
+    print(json.dumps(new, indent=1, ensure_ascii=False))
+    print(f"row and hyper-parameter page written to {folder}")
+    if board is not None:
+        merged = ranked([*board, new])
+        (folder / "board.json").write_text(json.dumps(merged, indent=1, ensure_ascii=False), encoding="utf-8")
+        print(f"\n{board_table(merged, new)}\nrank {merged.index(new) + 1} of {len(merged)} by NDCG@10")
+
+
+def chosen(results: Results, dataset: str | None, contestant: str | None) -> tuple[str, str]:
+    """The data set and contestant that were named, or the only and the best one."""
+    runs = results.finished()
+    if runs.empty:
+        refuse("results", str(results.folder), "a folder with at least one finished run")
+    datasets = list(runs["dataset"].unique())
+    if dataset is None and len(datasets) > 1:
+        refuse("--dataset", dataset, ", ".join(datasets))
+    dataset = one_of("--dataset", dataset or datasets[0], datasets)
+    means = runs[runs["dataset"] == dataset].groupby("contestant")[f"test_{main_metric(results)}"].mean()
+    return dataset, one_of("--contestant", contestant or means.idxmax(), means.index)
+
+
+def row(runs: pd.DataFrame, contestant: str, page: str, given: dict[str, str]) -> dict[str, str]:
+    """The fields of the public boards, formatted as there: metrics with four decimals, seconds an
+    epoch, GB; a dash for what was not measured."""
+    columns = [f"test_{metric}@10" for metric in METRICS]
+    if missing := [column.removeprefix("test_") for column in columns if column not in runs]:
+        refuse("metrics", missing, "Recall, MRR, NDCG, Hit and Precision at topk 10, which a board shows")
+    values = runs[columns].mean()
+    first = runs.iloc[0]
+    return {
+        "year": given["year"],
+        "pub": given["pub"],
+        "model": contestant,
+        "model_link": given["model_link"],
+        "ref_code": given["ref_code"],
+        "hyper_md": page,
+        **{f"{metric}10": f"{values[f'test_{metric}@10']:.4f}" for metric in METRICS},
+        "parameters": f"{int(first['parameters']):,}",
+        "flops": f"{int(first['flops']):,}",
+        "train_time": two_decimals(runs["train_seconds"].mean()),
+        "eval_time": two_decimals(runs["eval_seconds"].mean()),
+        "train_gpu_memory": gigabytes(runs["train_gpu_memory"].max()),
+        "eval_gpu_memory": gigabytes(runs["eval_gpu_memory"].max()),
+        "contributor": given["contributor"],
+        "contributor_email": given["contributor_email"],
+        "tester": given["tester"],
+    }
+
+
+def two_decimals(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.2f}"
+
+
+def gigabytes(mebibytes: float) -> str:
+    """GB as RecBole counts them; a dash where no GPU was used."""
+    return two_decimals(mebibytes / 1024) if mebibytes else "-"
+
+
+def read_board(file: str) -> list[dict]:
+    """The rows of a board: a JSON list, or an object with one list in it.
+
+    Raises:
+        ValueError: the file is missing or holds something else.
+    """
+    allowed = "a JSON file with a list of rows that have ndcg10 and model"
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as problem:
+        raise ValueError(f"--board: got {file!r} ({problem}); allowed: {allowed}") from problem
+    if isinstance(content, dict):
+        lists = [value for value in content.values() if isinstance(value, list)]
+        content = lists[0] if len(lists) == 1 else None
+    rows = content if isinstance(content, list) else [None]
+    if not all(isinstance(entry, dict) and {"ndcg10", "model"} <= set(entry) for entry in rows):
+        refuse("--board", file, allowed)
+    try:
+        return ranked(rows)
+    except ValueError:
+        refuse("--board", file, "rows whose ndcg10 is a number")
+        raise
+
+
+def ranked(rows: list[dict]) -> list[dict]:
+    """The best NDCG@10 first; equals in the order they came."""
+    return sorted(rows, key=lambda entry: -float(entry["ndcg10"]))
+
+
+def board_table(rows: list[dict], new: dict) -> str:
+    """The board in Markdown, the new row in bold."""
+    fields = ["model", *(f"{metric}10" for metric in METRICS)]
+    lines = [f"| rank | {' | '.join(fields)} |", "|" + "---|" * (len(fields) + 1)]
+    for rank, entry in enumerate(rows, start=1):
+        cells = [str(rank), *(str(entry.get(field, "")) for field in fields)]
+        if entry is new:
+            cells = [f"**{cell}**" for cell in cells]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def hyperparameter_page(
+    results: Results, runs: pd.DataFrame, dataset: str, contestant: str, space: str | None
+) -> str:
+    """What a reader needs to get the row again."""
+    experiment = results.experiment
+    model_keys = {**experiment["settings"], **experiment["contestants"][contestant]}
+    of_data = {key: value for key, value in experiment["datasets"][dataset].items() if key != "data_path"}
+    of_data |= {key: experiment[key] for key in ("metrics", "topk", "valid_metric")}
+    logged = runs[["split_seed", "model_seed", "best_epoch", "valid_score"]].copy()
+    for column in (column for column in runs if column.startswith("test_")):
+        logged[column] = runs[column].map("{:.4f}".format)
+    lines = [f"| {' | '.join(logged)} |", "|" + "---|" * len(logged.columns)]
+    lines += [f"| {' | '.join(map(str, entry))} |" for entry in logged.itertuples(index=False)]
+    sections = [
+        f"# {contestant} on {dataset}",
+        "## Data set",
+        fenced("yaml", yaml.safe_dump(of_data, sort_keys=False)),
+        "## Model",
+        f"`{model_keys['model']}`, with `seed` set as in the table below.",
+        "## Search space",
+        fenced("", space) if space else "None was searched in this experiment; the values were given.",
+        "## Best parameters",
+        fenced("yaml", yaml.safe_dump(model_keys, sort_keys=False)),
+        "## Logged results",
+        "\n".join(lines),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def fenced(language: str, text: str) -> str:
+    return f"```{language}\n{text.strip()}\n```"

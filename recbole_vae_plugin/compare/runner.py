@@ -1,0 +1,234 @@
+"""Runs the cells of an experiment that have no result yet, in processes of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from dataclasses import asdict
+from multiprocessing.connection import wait
+from pathlib import Path
+from statistics import mean
+
+import yaml
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from recbole_vae_plugin.compare.cell_files import labels, write_result
+from recbole_vae_plugin.compare.experiment import Cell, Experiment
+from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_result
+from recbole_vae_plugin.compare.worker import work
+from recbole_vae_plugin.values import refuse
+
+
+class Plan:
+    """Which cells are done and which are to run, in a results folder.
+
+    Args:
+        experiment: checked.
+        folder: where results go; new, empty, or with results of the same experiment.
+
+    Raises:
+        ValueError: the folder holds something else.
+    """
+
+    def __init__(self, experiment: Experiment, folder: Path):
+        self.experiment, self.folder = experiment, folder.resolve()
+        self.done: list[Cell] = []
+        self.to_run: list[Cell] = []
+        self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self._check_folder()
+        for cell in experiment.cells():
+            result = read_result(self.folder / RUNS / cell.folder)
+            if result and result["fingerprint"] != cell.fingerprint:
+                refuse(
+                    "results",
+                    str(folder),
+                    f"another folder: there {cell} was run with other settings. An experiment may gain "
+                    "contestants, seeds and data sets, but what has been run must stay as it was",
+                )
+            if result is None or "failed" in result:
+                self.to_run.append(cell)
+            else:
+                self.done.append(cell)
+                self.note(cell, result["seconds"])
+
+    def _check_folder(self) -> None:
+        if not self.folder.exists():
+            return
+        allowed = "a new or empty folder, or one with results of this experiment"
+        if not self.folder.is_dir():
+            refuse("results", str(self.folder), allowed)
+        if (self.folder / EXPERIMENT).is_file():
+            there = yaml.safe_load((self.folder / EXPERIMENT).read_text())["name"]
+            if there != self.experiment.name:
+                refuse("results", str(self.folder), f"{allowed}; it holds the experiment {there}")
+        elif any(self.folder.iterdir()):
+            refuse("results", str(self.folder), allowed)
+
+    def note(self, cell: Cell, seconds: float) -> None:
+        """Learn from a run how long others will take."""
+        self._seconds[cell.dataset, cell.contestant].append(seconds)
+
+    def seconds_left(self, cells: list[Cell], jobs: int) -> float | None:
+        """An estimate for cells that are still to run; ``None`` while nothing is known."""
+        if not self._seconds:
+            return None
+        typical = mean(mean(seconds) for seconds in self._seconds.values())
+        known = self._seconds
+        each = [
+            mean(known[key]) if (key := (cell.dataset, cell.contestant)) in known else typical
+            for cell in cells
+        ]
+        return max(sum(each) / jobs, max(each, default=0))
+
+
+def describe(plan: Plan, jobs: int) -> str:
+    """The plan in words: what is compared, what is done, what is to run and how long it may take."""
+    experiment = plan.experiment
+    lines = [
+        f"{experiment.name}: {len(experiment.contestants)} contestants on {', '.join(experiment.datasets)}",
+        f"  contestants  {', '.join(experiment.contestants)}; tested against {experiment.baseline}",
+        f"  seeds        split {_list(experiment.split_seeds)}; model {_list(experiment.model_seeds)}",
+        f"  runs         {len(plan.done)} done, {len(plan.to_run)} to run "
+        f"({_in_words(plan.seconds_left(plan.to_run, jobs))})",
+        f"  results      {plan.folder}",
+    ]
+    return "\n".join(lines)
+
+
+def _list(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def run(plan: Plan, jobs: int = 1) -> None:
+    """Run what has no result yet. Whenever it is stopped, finished runs stay and are not repeated.
+
+    Args:
+        plan: of the experiment.
+        jobs: processes that run cells side by side.
+
+    Raises:
+        RuntimeError: another process is running an experiment in this folder.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with locked(plan.folder), tempfile.TemporaryDirectory() as cache:
+        (plan.folder / EXPERIMENT).write_text(
+            yaml.safe_dump(asdict(plan.experiment), sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+        total = len(plan.done) + len(plan.to_run)
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
+        with tqdm(total=total, initial=len(plan.done), bar_format=form, dynamic_ncols=True) as bar:
+            _run_all(plan, jobs, Path(cache), bar)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep a second runner out of the folder; the system frees the lock if this one is killed."""
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise RuntimeError(f"another process is running an experiment in {folder}") from None
+
+
+class Worker:
+    """A process with the cell that it runs."""
+
+    def __init__(self, plan: Plan, cache: Path, threads: int):
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.cell: Cell | None = None
+        self.last: Cell | None = None
+        arguments = (other, plan.folder / RUNS, cache, threads, plan.experiment.checkpoints)
+        self.process = context.Process(target=work, args=arguments, daemon=True)
+        self.process.start()
+        other.close()
+
+    def start(self, cell: Cell) -> None:
+        self.cell = self.last = cell
+        self.connection.send(cell)
+
+    def choose(self, waiting: deque[Cell]) -> Cell:
+        """The next cell, if possible one on the data that this process has prepared."""
+        for cell in waiting:
+            same = self.last and (cell.dataset, cell.split_seed) == (self.last.dataset, self.last.split_seed)
+            if same:
+                waiting.remove(cell)
+                return cell
+        return waiting.popleft()
+
+    def end(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
+
+
+def _run_all(plan: Plan, jobs: int, cache: Path, bar: tqdm) -> None:
+    waiting = deque(plan.to_run)
+    jobs = max(1, min(jobs, len(waiting)))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    workers: list[Worker] = []
+    try:
+        while waiting or any(worker.cell for worker in workers):
+            while len(workers) < jobs and waiting:
+                workers.append(Worker(plan, cache, threads))
+            for worker in workers:
+                if worker.cell is None and waiting:
+                    worker.start(worker.choose(waiting))
+            busy = {worker.connection: worker for worker in workers if worker.cell}
+            for connection in wait(list(busy)):
+                _listen(busy[connection], plan, workers, bar)
+            left = [*waiting, *(worker.cell for worker in workers if worker.cell)]
+            bar.set_postfix_str(_in_words(plan.seconds_left(left, jobs)))
+    finally:
+        for worker in workers:
+            worker.end()
+
+
+def _listen(worker: Worker, plan: Plan, workers: list[Worker], bar: tqdm) -> None:
+    """Hear one message of a worker, or that it is no more."""
+    cell = worker.cell
+    try:
+        kind, content = worker.connection.recv()
+    except (EOFError, ConnectionResetError):
+        worker.end()
+        workers.remove(worker)
+        content = _record_death(worker, plan)
+        kind = "done"
+    if kind == "epoch":
+        bar.set_description_str(f"{cell} · epoch {content['epoch']}")
+        return
+    worker.cell = None
+    bar.update()
+    if "failed" in content:
+        bar.write(f"FAILED {cell}: {content['failed']}")
+        return
+    plan.note(cell, content["seconds"])
+    metric = plan.experiment.valid_metric.lower()
+    bar.write(f"{cell}: {metric} {content['test'][metric]:.4f}, {content['seconds']:.0f} s")
+
+
+def _record_death(worker: Worker, plan: Plan) -> dict:
+    """A process that was killed wrote no result; say so in its stead."""
+    cell, code = worker.cell, worker.process.exitcode
+    reason = f"its process ended with exit code {code}"
+    if code is not None and code < 0:
+        hint = ", for want of memory perhaps" if code == -9 else ""
+        reason = f"its process was ended by signal {-code}{hint}"
+    final = plan.folder / RUNS / cell.folder
+    partial = final.with_name(f"{final.name}.partial")
+    shutil.rmtree(final, ignore_errors=True)
+    if partial.exists():
+        os.replace(partial, final)
+    return write_result(final, {**labels(cell), "failed": reason, "seconds": None, "environment": {}})
+
+
+def _in_words(seconds: float | None) -> str:
+    if seconds is None:
+        return "time left unknown yet"
+    return f"about {tqdm.format_interval(round(seconds))} left"

@@ -1,0 +1,219 @@
+"""Is there a difference, and how large: paired tests and intervals over users and over runs.
+
+The unit is the user. A contestant's value for a user is the mean over its seeds, so what is
+compared is the method, not one lucky run. Tests over users cannot see that all users of a run
+shift together when a seed is lucky; with several runs the difference must therefore also stand
+out from the spread between runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+ALPHA = 0.05
+RESAMPLES = 2000
+RUN = ["split_seed", "model_seed"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A contestant against the baseline in one metric on one data set.
+
+    Attributes:
+        difference: mean over users of contestant less baseline.
+        low, high: its bootstrap 95% interval over users.
+        t_p, wilcoxon_p: two-sided p-values of the paired tests over users.
+        t_p_adjusted, wilcoxon_p_adjusted: the same after Holm's correction over the contestants.
+        users: users with a value from both.
+        runs: pairs of runs; wins: those in which the contestant was better.
+        run_deviation: standard deviation of the difference over the runs; NaN for one run.
+        run_p: two-sided p-value of the paired t-test over the runs; NaN for one run.
+    """
+
+    dataset: str
+    metric: str
+    contestant: str
+    baseline: str
+    difference: float
+    low: float
+    high: float
+    t_p: float
+    wilcoxon_p: float
+    users: int
+    runs: int
+    wins: int
+    run_deviation: float
+    run_p: float
+    t_p_adjusted: float = math.nan
+    wilcoxon_p_adjusted: float = math.nan
+
+    @property
+    def shown(self) -> bool:
+        """Whether users show a difference, and the runs, where there are several, agree."""
+        return bool(self.t_p_adjusted < ALPHA and (math.isnan(self.run_p) or self.run_p < ALPHA))
+
+    @property
+    def verdict(self) -> str:
+        """The finding in plain words."""
+        interval = f"95% interval [{self.low:+.4f}, {self.high:+.4f}]"
+        evidence = f"{interval}, adjusted p = {p_value(self.t_p_adjusted)}"
+        if self.runs > 1:
+            evidence += f", better in {self.wins} of {self.runs} runs"
+        if not self.shown:
+            reason = ""
+            if self.t_p_adjusted < ALPHA:
+                reason = f"; the runs differ too much among themselves (p = {p_value(self.run_p)})"
+            return f"no difference shown ({self.difference:+.4f}, {evidence}{reason})"
+        word = "better" if self.difference > 0 else "worse"
+        return f"{word} by {abs(self.difference):.4f} ({evidence})"
+
+
+def p_value(p: float) -> str:
+    """A p-value as papers print it."""
+    if math.isnan(p):
+        return "n/a"
+    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """The percentile bootstrap's 95% interval of the mean of ``values`` ``[n]``."""
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float(np.mean(values)), float(np.mean(values))
+    found = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=max(1, 2**24 // len(values)),
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
+def paired_t(differences: np.ndarray) -> float:
+    """Two-sided p of Student's paired test. Differences that are all alike leave no doubt."""
+    if len(differences) < 2:
+        return math.nan
+    if np.ptp(differences) <= 1e-12 * max(1.0, abs(differences[0])):
+        return 1.0 if differences[0] == 0 else 0.0
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def wilcoxon(differences: np.ndarray) -> float:
+    """Two-sided p of the signed-rank test; a user without a difference counts half to each side."""
+    if not np.any(differences):
+        return 1.0
+    return float(stats.wilcoxon(differences, zero_method="zsplit", method="asymptotic").pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979) for all of these being tested together."""
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p)
+    factors = np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
+    return adjusted.tolist()
+
+
+def per_user(users: pd.DataFrame, metric: str) -> pd.Series:
+    """(split seed, user) -> mean over the model's seeds, for one contestant's rows."""
+    return users.groupby(["split_seed", "user"])[metric].mean()
+
+
+def per_run(users: pd.DataFrame, metric: str) -> pd.Series:
+    """(split seed, model seed) -> mean over users, for one contestant's rows."""
+    return users.groupby(RUN)[metric].mean()
+
+
+def pair_runs(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
+    """Differences of runs on the same split: with the same model seed, or, where the baseline has
+    not run with it, with the baseline's mean on that split."""
+    mean_of_split = theirs.groupby("split_seed").mean()
+    return np.array(
+        [
+            value - (theirs[run] if run in theirs.index else mean_of_split[run[0]])
+            for run, value in ours.items()
+            if run[0] in mean_of_split.index
+        ]
+    )
+
+
+def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) -> Difference:
+    """One contestant's rows of users against the baseline's."""
+    paired = pd.concat([per_user(ours, metric), per_user(theirs, metric)], axis=1, join="inner")
+    gaps = (paired.iloc[:, 0] - paired.iloc[:, 1]).groupby("user").mean().to_numpy()
+    low, high = bootstrap_interval(gaps)
+    of_runs = pair_runs(per_run(ours, metric), per_run(theirs, metric))
+    return Difference(
+        dataset=dataset,
+        metric=metric,
+        contestant=names[0],
+        baseline=names[1],
+        difference=float(gaps.mean()),
+        low=low,
+        high=high,
+        t_p=paired_t(gaps),
+        wilcoxon_p=wilcoxon(gaps),
+        users=len(gaps),
+        runs=len(of_runs),
+        wins=int((of_runs > 0).sum()),
+        run_deviation=float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else math.nan,
+        run_p=paired_t(of_runs),
+    )
+
+
+def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
+    """All contestants against the baseline, corrected for their number within a metric and data set.
+
+    Args:
+        users: a row a run and user, as ``Results.users``.
+        baseline: a contestant's label; without its results there is nothing to compare.
+        metrics: columns of ``users``.
+    """
+    found: list[Difference] = []
+    for dataset, of_dataset in users.groupby("dataset", sort=False) if len(users) else ():
+        groups = dict(iter(of_dataset.groupby("contestant", sort=False)))
+        theirs = groups.pop(baseline, None)
+        if theirs is None:
+            continue
+        for metric in metrics:
+            family = [
+                difference(dataset, metric, (label, baseline), ours, theirs) for label, ours in groups.items()
+            ]
+            adjusted = zip(holm([d.t_p for d in family]), holm([d.wilcoxon_p for d in family]))
+            found += [
+                Difference(**(asdict(each) | {"t_p_adjusted": t, "wilcoxon_p_adjusted": w}))
+                for each, (t, w) in zip(family, adjusted)
+            ]
+    return found
+
+
+def summary(users: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """A row a data set, contestant and metric: ``mean`` and ``deviation`` over runs (NaN for one),
+    ``low`` and ``high`` of the mean's bootstrap 95% interval over users, ``runs``."""
+    rows = []
+    groups = users.groupby(["dataset", "contestant"], sort=False) if len(users) else ()
+    for (dataset, contestant), group in groups:
+        for metric in metrics:
+            runs = per_run(group, metric)
+            low, high = bootstrap_interval(group.groupby("user")[metric].mean().to_numpy())
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "contestant": contestant,
+                    "metric": metric,
+                    "mean": runs.mean(),
+                    "deviation": runs.std() if len(runs) > 1 else math.nan,
+                    "low": low,
+                    "high": high,
+                    "runs": len(runs),
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,63 @@
+"""The process that runs cells, one after the other, for :mod:`~recbole_vae_plugin.compare.runner`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import sleep
+
+from recbole_vae_plugin.compare.cell_files import LOG
+
+
+def work(connection: Connection, results: Path, cache: Path, threads: int, checkpoints: bool) -> None:
+    """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result)."""
+    # Ctrl-C reaches the whole group; the runner ends its workers itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    # RecBole's Config reads the command line by itself
+    sys.argv = sys.argv[:1]
+    import torch
+
+    import recbole_vae_plugin  # noqa: F401  registers the models
+    from recbole_vae_plugin.compare.cell import run_cell
+    from recbole_vae_plugin.compare.data import PreparedData
+
+    torch.set_num_threads(threads)
+    data = PreparedData(cache)
+    while True:
+        try:
+            cell = connection.recv()
+        except EOFError:
+            return
+        final = results / cell.folder
+        partial = final.with_name(f"{final.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        with (partial / LOG).open("a") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        result = run_cell(cell, partial, data, checkpoints, lambda row: connection.send(("epoch", row)))
+        os.chdir(results)
+        # of an attempt that failed
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(partial, final)
+        connection.send(("done", result))
+
+
+def end_with_parent() -> None:
+    """Do not outlive a runner that was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(1)
+        with contextlib.suppress(OSError):
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

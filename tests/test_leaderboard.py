@@ -1,0 +1,136 @@
+"""A row for RecBole's public boards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from recbole_vae_plugin.cli.recbole_vae import main
+
+FIELDS = [
+    "year",
+    "pub",
+    "model",
+    "model_link",
+    "ref_code",
+    "hyper_md",
+    "recall10",
+    "mrr10",
+    "ndcg10",
+    "hit10",
+    "precision10",
+    "parameters",
+    "flops",
+    "train_time",
+    "eval_time",
+    "train_gpu_memory",
+    "eval_gpu_memory",
+    "contributor",
+    "contributor_email",
+    "tester",
+]
+
+
+@pytest.fixture
+def results() -> str:
+    """A results folder written by hand: two contestants whose figures are known."""
+    folder = Path("results")
+    experiment = {
+        "name": "by hand",
+        "description": "",
+        "datasets": {"toy": {"dataset": "toy", "data_path": "/secret/place", "load_col": None}},
+        "contestants": {"good": {"model": "VAESplit", "anneal_cap": 0.1}, "bad": {"model": "Pop"}},
+        "baseline": "bad",
+        "metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"],
+        "topk": [10],
+        "valid_metric": "NDCG@10",
+        "settings": {"epochs": 5},
+    }
+    folder.mkdir()
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
+    metrics = {"recall@10": 0.21, "mrr@10": 0.45, "ndcg@10": 0.28, "hit@10": 0.78, "precision@10": 0.2}
+    for contestant, model, factor in (("good", "VAESplit", 1), ("bad", "Pop", 0.5)):
+        for seed in (1, 2):
+            # seeds lie symmetrically around the mean
+            test = {name: value * factor + 0.001 * (-1) ** seed for name, value in metrics.items()}
+            run = folder / "runs/toy" / contestant / f"split-1-model-{seed}"
+            run.mkdir(parents=True)
+            result = {
+                "dataset": "toy",
+                "contestant": contestant,
+                "model": model,
+                "split_seed": 1,
+                "model_seed": seed,
+                "fingerprint": "x",
+                "test": test,
+                "valid": test,
+                "valid_score": test["ndcg@10"],
+                "best_epoch": 4,
+                "epochs": 5,
+                "train_seconds": 1.234,
+                "eval_seconds": 0.5,
+                "seconds": 9.0,
+                "peak_memory": 512.0,
+                "train_gpu_memory": 2048.0,
+                "eval_gpu_memory": 0.0,
+                "parameters": 1234567,
+                "flops": 7654321.0,
+                "environment": {},
+            }
+            (run / "result.json").write_text(json.dumps(result))
+            users = pd.DataFrame({"user": ["a", "b"], **{name: [v, v] for name, v in test.items()}})
+            users.to_csv(run / "users.csv.gz", index=False)
+            pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(run / "curve.csv", index=False)
+    return str(folder)
+
+
+def test_the_row_has_the_boards_fields_in_the_boards_form(results, capsys):
+    given = ["--year", "2026", "--pub", "WWW", "--contributor", "A. Person"]
+    assert main(["table", results, "--format", "leaderboard", *given]) == 0
+    row = json.loads(Path(results, "leaderboard/row.json").read_text())
+    assert list(row) == FIELDS
+    assert (row["model"], row["ndcg10"], row["hit10"]) == ("good", "0.2800", "0.7800")
+    assert (row["parameters"], row["flops"], row["train_time"]) == ("1,234,567", "7,654,321", "1.23")
+    assert (row["train_gpu_memory"], row["eval_gpu_memory"]) == ("2.00", "-")
+    assert (row["year"], row["contributor"], row["tester"]) == ("2026", "A. Person", "")
+
+
+def test_the_page_says_how_to_get_the_row_again(results):
+    Path("hyper.test").write_text("anneal_cap choice [0.1, 0.2]\n")
+    main(["table", results, "--format", "leaderboard", "--search-space", "hyper.test"])
+    row = json.loads(Path(results, "leaderboard/row.json").read_text())
+    page = Path(results, "leaderboard", row["hyper_md"]).read_text()
+    for part in ("anneal_cap: 0.1", "epochs: 5", "`VAESplit`", "anneal_cap choice", "| 0.2790 |", "topk"):
+        assert part in page
+    assert "/secret" not in page
+
+
+def test_a_board_takes_the_row_at_its_rank(results, capsys):
+    board = [{"model": "EASE", "ndcg10": "0.2865"}, {"model": "MultiVAE", "ndcg10": "0.2523"}]
+    Path("board.json").write_text(json.dumps(board))
+    assert main(["table", results, "--format", "leaderboard", "--board", "board.json"]) == 0
+    merged = json.loads(Path(results, "leaderboard/board.json").read_text())
+    assert [row["model"] for row in merged] == ["EASE", "good", "MultiVAE"]
+    output = capsys.readouterr().out
+    assert "rank 2 of 3" in output and "| **2** | **good** |" in output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--contestant", "goood"], ["--contestant", "good"]),
+        (["--dataset", "toys"], ["--dataset", "toy"]),
+        (["--board", "none.json"], ["--board", "none.json"]),
+        (["--board", "odd.json"], ["--board", "ndcg10"]),
+    ],
+)
+def test_bad_choices_get_one_message(results, options, words, capsys):
+    Path("odd.json").write_text('[{"model": "x"}]')
+    assert main(["table", results, "--format", "leaderboard", *options]) == 2
+    message = capsys.readouterr().err
+    assert all(word in message for word in words)
+    assert not Path(results, "leaderboard").exists()

@@ -1,0 +1,147 @@
+"""The report page, in a real browser where there is one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recbole_vae_plugin.compare import report
+from recbole_vae_plugin.compare.results import Results
+from recbole_vae_plugin.compare.tables import Comparison
+
+NAUGHTY = 'a</script><b>"x" & y'
+
+
+@pytest.fixture
+def comparison(monkeypatch) -> Comparison:
+    """Three contestants, one of which has a collapsed posterior and one a name that is no HTML."""
+    random = np.random.default_rng(0)
+    effects = {"Pop": 0.1, "VAE": 0.3, NAUGHTY: 0.2}
+    users, curves, runs = [], [], []
+    for contestant, level in effects.items():
+        for seed in (1, 2):
+            labels = {"dataset": "toy", "contestant": contestant, "split_seed": 1, "model_seed": seed}
+            names = [f"u{user}" for user in range(50)]
+            values = {"user": names, "ndcg@10": level + random.normal(0, 0.05, 50), "recall@10": level}
+            users.append(pd.DataFrame({**labels, **values}))
+            epochs = pd.DataFrame({**labels, "epoch": range(5), "valid_ndcg@10": level * np.arange(5) / 5})
+            if contestant == "VAE":
+                epochs[["reconstruction", "kl", "beta", "active_units"]] = [[100.0, 3.0, 0.1, 1]] * 5
+            curves.append(epochs)
+            cost = {"train_seconds": 1.0, "eval_seconds": 0.1, "seconds": 10 * level}
+            cost |= {"peak_memory": 500.0, "parameters": 1000}
+            runs.append({"failed": None, **labels, **cost})
+    experiment = {
+        "name": "toy & others",
+        "description": "Planted.",
+        "datasets": {"toy": {"dataset": "toy"}},
+        "contestants": {
+            "Pop": {"model": "Pop"},
+            "VAE": {"model": "VAESplit"},
+            NAUGHTY: {"model": "EASE"},
+        },
+        "settings": {},
+        "baseline": "Pop",
+        "metrics": ["NDCG", "Recall"],
+        "topk": [10],
+        "valid_metric": "NDCG@10",
+    }
+    results = Results(Path("results"), experiment)
+    tables = {"users": pd.concat(users), "curves": pd.concat(curves), "runs": pd.DataFrame(runs)}
+    for name, table in tables.items():
+        results.__dict__[name] = table
+    results.__dict__["_found"] = [(Path(), {"environment": {"torch": "2", "gpu": None}})]
+    return Comparison(results)
+
+
+@pytest.fixture
+def page(comparison) -> Path:
+    report.write_report(comparison, Path("report.html"))
+    return Path("report.html").resolve()
+
+
+def test_the_page_stands_alone_and_escapes_what_users_wrote(page):
+    text = page.read_text()
+    head, _, _ = text.partition("<script>")
+    assert "src=" not in head and "toy &amp; others" in head
+    assert NAUGHTY not in text and "a&lt;/script&gt;" in head
+    assert "The posterior of VAE has collapsed in 2 of 2 runs: at most 1 of 200" in head
+    assert "better by" in head
+
+
+def test_no_finished_run_is_no_page(comparison):
+    comparison.summary = comparison.summary.iloc[:0]
+    with pytest.raises(ValueError, match="no finished run"):
+        report.write_report(comparison, Path("none.html"))
+    assert not Path("none.html").exists()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Chromium without a window."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
+    if not all(programs):
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = programs[0]
+    for argument in (
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--window-size=1200,900",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()
+
+
+class TestInABrowser:
+    @pytest.fixture
+    def shown(self, browser, page):
+        browser.get(page.as_uri())
+        return browser
+
+    def texts(self, shown, selector: str) -> list[str]:
+        return [found.text for found in shown.find_elements("css selector", selector)]
+
+    def test_it_loads_without_errors_and_the_pictures_are_there(self, shown):
+        assert shown.find_element("tag name", "body").get_attribute("data-ready") == "yes"
+        assert [entry["message"] for entry in shown.get_log("browser")] == []
+        charts = shown.find_elements("css selector", ".chart")
+        drawn = shown.find_elements("css selector", ".overplot .trace path")
+        assert len(charts) == 8 and len(drawn) >= len(charts)
+        assert all(chart.find_elements("css selector", "svg.main-svg") for chart in charts)
+
+    def test_a_click_sorts_and_another_turns_round(self, shown):
+        button = shown.find_elements("css selector", "th button")[1]
+        assert button.text == "ndcg@10"
+        for expected in (["VAE", NAUGHTY, "Pop"], ["Pop", NAUGHTY, "VAE"]):
+            button.click()
+            assert self.texts(shown, "tbody td:first-child") == expected
+
+    def test_typing_filters(self, shown):
+        shown.find_element("css selector", "input[type=search]").send_keys("va")
+        rows = shown.find_elements("css selector", "tbody tr")
+        assert [row.is_displayed() for row in rows] == [False, True, False]
+
+    def test_two_contestants_can_be_chosen(self, shown):
+        title = ".chart[data-chart=users] .xtitle"
+        assert "50 better, 0 worse" in self.texts(shown, title)[0]
+        first = shown.find_element("css selector", "[data-role=first]")
+        first.find_element("css selector", "option[value=Pop]").click()
+        assert "0 better, 0 worse, 50 alike" in self.texts(shown, title)[0]
+
+    def test_a_phone_scrolls_the_table_and_not_the_page(self, shown):
+        shown.set_window_size(500, 900)
+        shown.refresh()
+        width = shown.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+        assert width[0] <= width[1]
