@@ -5,6 +5,7 @@ As with the repairs, built-in models profit the same way.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 from recbole_vae_plugin.integration.patching import module_with, patch_of
@@ -18,9 +19,11 @@ def reading_of_text_files(dataset) -> None:
 
     @functools.wraps(read_csv)
     def read_faster(*args, delimiter, engine=None, **kwargs):
-        if len(delimiter) > 1:  # a regular expression, which only the engine in Python knows
-            return read_csv(*args, delimiter=delimiter, engine=engine, **kwargs)
-        return read_csv(*args, delimiter=delimiter, engine="c", **kwargs)
+        if len(delimiter) == 1:
+            # the engine in Python says better what is wrong, and alone knows regular expressions
+            with contextlib.suppress(ValueError):
+                return read_csv(*args, delimiter=delimiter, engine="c", **kwargs)
+        return read_csv(*args, delimiter=delimiter, engine=engine, **kwargs)
 
     dataset.pd = module_with(dataset.pd, read_csv=read_faster)
 
