@@ -231,6 +231,15 @@ class TestPlan:
         assert "0 done, 4 to run" in capsys.readouterr().out
         assert not Path("none").exists()
 
+    def test_some_contestants_can_run_first(self, experiment, capsys):
+        file = str(experiment(seeds={"split": 7, "model": 1}))
+        assert main(["compare", file, "--results", "some", "--only", "Pop"]) == 0
+        assert "| VAE | not run yet |" in capsys.readouterr().out
+        assert main(["compare", file, "--results", "some", "--only", "VEA"]) == 2
+        assert "did you mean VAE" in capsys.readouterr().err
+        assert main(["compare", file, "--results", "some", "--dry-run"]) == 0
+        assert "1 done, 1 to run" in capsys.readouterr().out
+
     @pytest.mark.parametrize("file", sorted(CONFIGS.glob("experiments/*.yaml")), ids=lambda file: file.stem)
     def test_shipped_experiments_are_in_order(self, file, blocks_path, monkeypatch):
         experiment = Experiment.read(str(file))

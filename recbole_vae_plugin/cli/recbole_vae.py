@@ -36,6 +36,7 @@ def compare(options) -> int:
     """Run what is missing, then write and print the table."""
     from recbole_vae_plugin.compare.experiment import Experiment
     from recbole_vae_plugin.compare.runner import Plan, describe, run
+    from recbole_vae_plugin.values import one_of
 
     experiment = Experiment.read(options.experiment)
     if options.jobs < 1:
@@ -43,7 +44,9 @@ def compare(options) -> int:
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     experiment.check()
-    plan = Plan(experiment, Path(options.results or Path("results", experiment.name)))
+    folder = Path(options.results or Path("results", experiment.name))
+    only = [one_of("--only", label, experiment.contestants) for label in options.only or ()]
+    plan = Plan(experiment, folder, only)
     print(describe(plan, options.jobs))
     if options.dry_run:
         return 0
@@ -105,6 +108,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("experiment", metavar="EXPERIMENT.yaml")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
+    one.add_argument("--only", nargs="+", metavar="LABEL", help="run these contestants now, others later")
     one.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     one.set_defaults(command=compare)
 

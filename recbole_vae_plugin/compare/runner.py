@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -31,12 +31,13 @@ class Plan:
     Args:
         experiment: checked.
         folder: where results go; new, empty, or with results of the same experiment.
+        only: labels of the contestants to run; by default all.
 
     Raises:
         ValueError: the folder holds something else.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path):
+    def __init__(self, experiment: Experiment, folder: Path, only: Collection[str] = ()):
         self.experiment, self.folder = experiment, folder.resolve()
         self.done: list[Cell] = []
         self.to_run: list[Cell] = []
@@ -51,11 +52,11 @@ class Plan:
                     f"another folder: there {cell} was run with other settings. An experiment may gain "
                     "contestants, seeds and data sets, but what has been run must stay as it was",
                 )
-            if result is None or "failed" in result:
-                self.to_run.append(cell)
-            else:
+            if result and "failed" not in result:
                 self.done.append(cell)
                 self.note(cell, result["seconds"])
+            elif not only or cell.contestant in only:
+                self.to_run.append(cell)
 
     def _check_folder(self) -> None:
         if not self.folder.exists():
