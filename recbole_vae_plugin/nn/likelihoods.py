@@ -9,7 +9,6 @@ subtraction touch the entries that x has: no dense target is ever made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,42 +21,29 @@ from recbole_vae_plugin.nn.interactions import Rows
 SCORE_BUDGET = 2**26
 
 
-class Likelihood(NamedTuple):
-    """An exponential family with scores ``[B, n_items]`` as natural parameters.
-
-    Attributes:
-        log_partition: (scores, counts ``[B]``) -> A ``[B]``, in nats.
-        mean: (scores, counts, A) -> E[x] ``[B, n_items]``; may overwrite ``scores``.
-    """
-
-    log_partition: Callable[[Tensor, Tensor], Tensor]
-    mean: Callable[[Tensor, Tensor, Tensor], Tensor]
+#: An exponential family with scores ``[B, n_items]`` as natural parameters: a function of the
+#: scores, which it overwrites, and of the entries in each row ``[B]``, that returns the
+#: log-partition A ``[B]`` in nats and the mean E[x] ``[B, n_items]``.
+Likelihood = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-#: N(s, 1) without its constant, so that -log p = 1/2 sum_i (x_i - s_i)^2.
-gaussian = Likelihood(
-    log_partition=lambda scores, counts: 0.5 * (torch.linalg.vecdot(scores, scores) + counts),
-    mean=lambda scores, counts, A: scores,
-)
-
-#: Independent Bernoulli variables with logits s (Liang et al. 2018).
-bernoulli = Likelihood(
-    log_partition=lambda scores, counts: F.softplus(scores).sum(-1),
-    mean=lambda scores, counts, A: scores.sigmoid_(),
-)
+def gaussian(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """N(s, 1) without its constant, so that -log p = 1/2 sum_i (x_i - s_i)^2."""
+    return 0.5 * (torch.linalg.vecdot(scores, scores) + counts), scores
 
 
-def _multinomial_mean(scores: Tensor, counts: Tensor, A: Tensor) -> Tensor:
-    """counts x softmax(scores): the normaliser is known from A, so one pass does it."""
-    normaliser = A / counts.clamp(min=1) - counts.to(A.dtype).log()
-    return scores.sub_(normaliser[:, None]).exp_()
+def bernoulli(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Independent Bernoulli variables with logits s (Liang et al. 2018)."""
+    return F.softplus(scores).sum(-1), scores.sigmoid_()
 
 
-#: Multinomial with logits s, without its coefficient (Liang et al. 2018).
-multinomial = Likelihood(
-    log_partition=lambda scores, counts: counts * scores.logsumexp(-1),
-    mean=_multinomial_mean,
-)
+def multinomial(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Multinomial with logits s, without its coefficient (Liang et al. 2018)."""
+    largest = scores.amax(-1)
+    normaliser = scores.sub_(largest[:, None]).exp_().sum(-1)
+    A = counts * (largest + normaliser.log())
+    return A, scores.mul_((counts / normaliser)[:, None])
+
 
 LIKELIHOODS = {"MSE": gaussian, "BCE": bernoulli, "CE": multinomial}
 
@@ -92,9 +78,7 @@ class _Reconstruction(torch.autograd.Function):
         device = hidden.device.type
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
         wanted = ctx.needs_input_grad[:3]
-        ctx.gradients = tuple(
-            torch.zeros_like(tensor) if want else None for tensor, want in zip((hidden, weight, bias), wanted)
-        )
+        ctx.gradients = [torch.empty_like(hidden) if wanted[0] else None, None, None]
         users = len(rows)
         part = max(1, budget // rows.n_items)
         total = torch.zeros((), dtype=bias.dtype, device=hidden.device)
@@ -105,14 +89,12 @@ class _Reconstruction(torch.autograd.Function):
                 inputs = low_hidden[begin : begin + part]
                 scores = torch.addmm(low_bias, inputs, low_weight.T).to(bias.dtype)
                 entries = some.row_index * some.n_items + some.items
-                A = likelihood.log_partition(scores, some.counts)
-                total += A.sum() - scores.view(-1)[entries].sum()
+                of_entries = scores.view(-1)[entries].sum()
+                A, error = likelihood(scores, some.counts)
+                total += A.sum() - of_entries
                 if any(wanted):
-                    error = likelihood.mean(scores, some.counts, A)
                     error.view(-1)[entries] -= 1
-                    _add_gradients(ctx.gradients, error, inputs, low_weight, begin)
-        for gradient in filter(torch.is_tensor, ctx.gradients):
-            gradient /= users
+                    _add_gradients(ctx.gradients, wanted, error, inputs, low_weight, begin, 1 / users)
         return total / users
 
     @staticmethod
@@ -121,20 +103,29 @@ class _Reconstruction(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("the reconstruction loss can be differentiated only once")
         gradients, ctx.gradients = ctx.gradients, None
-        scaled = (None if gradient is None else gradient.mul_(upstream) for gradient in gradients)
-        return *scaled, None, None, None
+        # a pass over all weights saved, where looking at the number costs no waiting
+        if upstream.device.type != "cpu" or upstream != 1:
+            gradients = [gradient if gradient is None else gradient.mul_(upstream) for gradient in gradients]
+        return *gradients, None, None, None
 
 
-def _add_gradients(gradients, error, inputs, weight, begin) -> None:
-    """Back through s = hidden @ weight.T + bias, from d loss / d s of the users from ``begin``."""
-    of_hidden, of_weight, of_bias = gradients
-    if of_bias is not None:
-        of_bias += error.sum(0)
-    error = error.to(inputs.dtype)
-    if of_hidden is not None:
-        of_hidden[begin : begin + len(error)] = error @ weight
-    if of_weight is not None:
-        if error.dtype == of_weight.dtype:
-            of_weight.addmm_(error.T, inputs)
+def _add_gradients(gradients, wanted, error, inputs, weight, begin, share) -> None:
+    """Back through s = hidden @ weight.T + bias, from d loss / d s of the users from ``begin``.
+
+    ``gradients`` are None where there is nothing yet; the large one is then made, not added to. The
+    users' ``share`` in the mean multiplies what is small, not the scores or the weights.
+    """
+    if wanted[2]:
+        of_bias = error.sum(0) * share
+        gradients[2] = of_bias if gradients[2] is None else gradients[2].add_(of_bias)
+    dtype, error = error.dtype, error.to(inputs.dtype)
+    if wanted[0]:
+        gradients[0][begin : begin + len(error)] = (error @ weight) * share
+    if wanted[1]:
+        scaled = inputs * share
+        if gradients[1] is None:
+            gradients[1] = (error.T @ scaled).to(dtype)
+        elif inputs.dtype == dtype:
+            gradients[1].addmm_(error.T, scaled)
         else:
-            of_weight += error.T @ inputs
+            gradients[1] += error.T @ scaled
