@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, NoReturn
 
 
-def refuse(key: str, value: Any, allowed: str) -> None:
+def refuse(key: str, value: Any, allowed: str) -> NoReturn:
     """Raise the one kind of error that a bad value gets.
 
     Raises:

@@ -138,12 +138,18 @@ class TestRuns:
         assert not values["EASE", 7, 1].equals(values["EASE", 8, 1])
         assert not values["VAE", 7, 1].equals(values["VAE", 7, 2])
 
-    def test_the_checkpoint_opens_like_any_other(self, finished):
+    def test_the_checkpoint_opens_on_the_split_that_it_was_trained_on(self, finished):
         from recbole.quick_start import load_data_and_model
+        from recbole.utils import get_trainer
 
         _, folder, _ = finished
-        checkpoint = folder / "runs/blocks/VAE/split-7-model-1/checkpoint.pth"
-        assert type(load_data_and_model(str(checkpoint))[1]).__name__ == "VAESplit"
+        run = folder / "runs/blocks/VAE/split-7-model-1"
+        config, model, _, train, _, test = load_data_and_model(str(run / "checkpoint.pth"))
+        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+        trainer.eval_collector.data_collect(train)
+        found = trainer.evaluate(test, load_best_model=False, show_progress=False)
+        expected = json.loads((run / "result.json").read_text())["test"]
+        assert found["ndcg@3"] == round(expected["ndcg@3"], 4)
 
     def test_curves_tell_what_goes_on_inside(self, finished):
         _, folder, _ = finished
@@ -206,6 +212,11 @@ class TestInterruption:
         )
         plan = Plan(Experiment.read(str(file)), Path("grown"))
         assert (len(plan.done), len(plan.to_run)) == (4, 5)
+
+    def test_what_the_experiment_no_longer_asks_for_is_not_counted(self, experiment):
+        assert main(["compare", str(experiment()), "--results", "less"]) == 0
+        assert main(["compare", str(experiment(seeds={"split": 7, "model": 2})), "--results", "less"]) == 0
+        assert set(Results.read("less").runs["model_seed"]) == {2}
 
     def test_what_has_run_must_stay_as_it_was(self, experiment, capsys):
         assert main(["compare", str(experiment(seeds={"split": 7, "model": 1})), "--results", "kept"]) == 0
@@ -275,6 +286,10 @@ class TestPlan:
             ({"datasets": {"gone": {"dataset": "gone", "data_path": "nowhere"}}}, ["gone"]),
             ({"datasets": ["no.yaml"]}, ["no.yaml"]),
             ({"datasets": ...}, ["datasets"]),
+            ({"datasets": {"blocks": {"eval_arg": 1}}}, ["data set blocks", "did you mean eval_args"]),
+            ({"metrics": ["NDCG", "ndcg"]}, ["metrics", "repetitions"]),
+            ({"topk": []}, ["topk"]),
+            ({"metrics": ["RMSE", "NDCG"]}, ["contestant Pop on blocks"]),
         ],
     )
     def test_bad_files_get_one_message_before_anything_runs(self, experiment, changes, words, capsys):
@@ -284,6 +299,13 @@ class TestPlan:
         for word in words:
             assert word in message
         assert not Path("none").exists()
+
+    def test_contestants_that_would_be_split_differently_are_refused(self, experiment, capsys):
+        # RecBole's sequential models leave out the last item of each user by default
+        file = experiment(contestants={"Pop": None, "SASRec": {"train_neg_sample_args": None}})
+        assert main(["compare", str(file), "--results", "none"]) == 2
+        message = capsys.readouterr().err
+        assert "contestant SASRec on blocks: eval_args" in message and "set eval_args in the data" in message
 
     def test_results_of_something_else_are_left_alone(self, experiment, capsys):
         Path("mine").mkdir()
@@ -306,6 +328,13 @@ class TestPlan:
 
 
 class TestTables:
+    def test_a_metric_that_users_have_no_value_of_is_shown_and_not_tested(self, experiment):
+        file = experiment(metrics=["NDCG", "ItemCoverage"], valid_metric="ItemCoverage@3")
+        assert main(["compare", str(file), "--results", "coverage"]) == 0
+        assert main(["report", "coverage"]) == 0
+        text = Path("coverage/table.md").read_text()
+        assert "| model | ndcg@3 | itemcoverage@3 |" in text and "nothing to test" in text
+
     def test_markdown_has_best_second_and_verdicts(self, finished, capsys):
         _, folder, _ = finished
         assert main(["table", str(folder)]) == 0
@@ -325,10 +354,10 @@ class TestTables:
         _, folder, _ = finished
         assert main(["table", str(folder), "--format", "csv"]) == 0
         table = pd.read_csv(io.StringIO(capsys.readouterr().out))
-        assert set(table["metric"]) == {"ndcg@3", "recall@3"} and len(table) == 4
+        assert set(table["metric"]) == {"ndcg@3", "recall@3", "itemcoverage@3"} and len(table) == 6
         assert main(["table", str(folder), "--format", "json"]) == 0
         content = json.loads(capsys.readouterr().out)
-        assert len(content["results"]) == 4 and len(content["failures"]) == 4
+        assert len(content["results"]) == 6 and len(content["failures"]) == 4
 
     def test_a_folder_without_results_is_refused(self, capsys):
         assert main(["table", "nowhere"]) == 2

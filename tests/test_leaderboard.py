@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from recbole_vae_plugin.cli.recbole_vae import main
+from recbole_vae_plugin.compare.cell_files import labels
+from recbole_vae_plugin.compare.experiment import Experiment
 
 FIELDS = [
     "year",
@@ -42,6 +44,10 @@ def results() -> str:
     experiment = {
         "name": "by hand",
         "description": "",
+        "contestant_seeds": {},
+        "split_seeds": [1],
+        "model_seeds": [1, 2],
+        "checkpoints": False,
         "datasets": {"toy": {"dataset": "toy", "data_path": "/secret/place", "load_col": None}},
         "contestants": {"good": {"model": "VAESplit", "anneal_cap": 0.1}, "bad": {"model": "Pop"}},
         "baseline": "bad",
@@ -53,38 +59,36 @@ def results() -> str:
     folder.mkdir()
     (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     metrics = {"recall@10": 0.21, "mrr@10": 0.45, "ndcg@10": 0.28, "hit@10": 0.78, "precision@10": 0.2}
-    for contestant, model, factor in (("good", "VAESplit", 1), ("bad", "Pop", 0.5)):
-        for seed in (1, 2):
-            # seeds lie symmetrically around the mean
-            test = {name: value * factor + 0.001 * (-1) ** seed for name, value in metrics.items()}
-            run = folder / "runs/toy" / contestant / f"split-1-model-{seed}"
-            run.mkdir(parents=True)
-            result = {
-                "dataset": "toy",
-                "contestant": contestant,
-                "model": model,
-                "split_seed": 1,
-                "model_seed": seed,
-                "fingerprint": "x",
-                "test": test,
-                "valid": test,
-                "valid_score": test["ndcg@10"],
-                "best_epoch": 4,
-                "epochs": 5,
-                "train_seconds": 1.234,
-                "eval_seconds": 0.5,
-                "seconds": 9.0,
-                "peak_memory": 512.0,
-                "train_gpu_memory": 2048.0,
-                "eval_gpu_memory": 0.0,
-                "parameters": 1234567,
-                "flops": 7654321.0,
-                "environment": {},
-            }
-            (run / "result.json").write_text(json.dumps(result))
-            users = pd.DataFrame({"user": ["a", "b"], **{name: [v, v] for name, v in test.items()}})
-            users.to_csv(run / "users.csv.gz", index=False)
-            pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(run / "curve.csv", index=False)
+    for cell in Experiment(**experiment).cells():
+        factor = {"good": 1, "bad": 0.5}[cell.contestant]
+        # seeds lie symmetrically around the mean
+        noise = 0.001 * (-1) ** cell.model_seed
+        test = {name: value * factor + noise for name, value in metrics.items()}
+        run = folder / "runs" / cell.folder
+        run.mkdir(parents=True)
+        result = {
+            **labels(cell),
+            "test": test,
+            "valid": test,
+            "valid_score": test["ndcg@10"],
+            "best_epoch": 4,
+            "epochs": 5,
+            "train_seconds": 1.234,
+            "eval_seconds": 0.5,
+            "seconds": 9.0,
+            "prepare_seconds": 1.0,
+            "peak_memory": 512.0,
+            "train_gpu_memory": 2048.0,
+            "eval_gpu_memory": 0.0,
+            "parameters": 1234567,
+            "flops": 7654321.0,
+            "environment": {},
+        }
+        (run / "config.yaml").write_text("{anneal_cap: 0.1, epochs: 5, latent_dimension: 200}")
+        (run / "result.json").write_text(json.dumps(result))
+        users = pd.DataFrame({"user": ["a", "b"], **{name: [v, v] for name, v in test.items()}})
+        users.to_csv(run / "users.csv.gz", index=False)
+        pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(run / "curve.csv", index=False)
     return str(folder)
 
 
@@ -104,7 +108,8 @@ def test_the_page_says_how_to_get_the_row_again(results):
     main(["table", results, "--format", "leaderboard", "--search-space", "hyper.test"])
     row = json.loads(Path(results, "leaderboard/row.json").read_text())
     page = Path(results, "leaderboard", row["hyper_md"]).read_text()
-    for part in ("anneal_cap: 0.1", "epochs: 5", "`VAESplit`", "anneal_cap choice", "| 0.2790 |", "topk"):
+    shown = ["anneal_cap: 0.1", "latent_dimension: 200", "epochs: 5", "`VAESplit`", "| 0.2790 |", "topk"]
+    for part in (*shown, "anneal_cap choice"):
         assert part in page
     assert "/secret" not in page
 

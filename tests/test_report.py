@@ -33,7 +33,8 @@ def comparison(monkeypatch) -> Comparison:
                 epochs[["reconstruction", "kl", "beta", "active_units"]] = [[100.0, 3.0, 0.1, 1]] * 5
             curves.append(epochs)
             cost = {"train_seconds": 1.0, "eval_seconds": 0.1, "seconds": 10 * level}
-            cost |= {"peak_memory": 500.0, "parameters": 1000}
+            cost |= {"peak_memory": 500.0, "parameters": 1000, "prepare_seconds": 0.5}
+            cost |= {"test_ndcg@10": values["ndcg@10"].mean(), "test_recall@10": level}
             runs.append({"failed": None, **labels, **cost})
     experiment = {
         "name": "toy & others",

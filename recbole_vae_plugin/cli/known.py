@@ -37,6 +37,16 @@ def documented_keys(model: str) -> list[tuple[str, str, str]]:
     return [match.groups() for match in map(KEY_LINE.match, lines) if match]
 
 
+def default_keys(model: str) -> list[str]:
+    """The keys in a model's default file."""
+    file = (
+        PROPERTIES / f"{model}.yaml"
+        if model in MODELS
+        else recbole_folder() / f"properties/model/{model}.yaml"
+    )
+    return list(yaml.safe_load(file.read_text(encoding="utf-8")) or ()) if file.is_file() else []
+
+
 def downloadable_datasets() -> dict[str, str]:
     """Data set name -> the address RecBole downloads it from."""
     return yaml.safe_load((recbole_folder() / "properties/dataset/url.yaml").read_text())

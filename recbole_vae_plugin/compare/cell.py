@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 
 from recbole_vae_plugin.compare.cell_files import (
@@ -30,6 +32,7 @@ from recbole_vae_plugin.compare.data import PreparedData
 from recbole_vae_plugin.compare.experiment import Cell
 from recbole_vae_plugin.compare.machine import (
     environment,
+    forget_peak_gpu_memory,
     forget_peak_memory,
     peak_gpu_memory,
     peak_memory,
@@ -68,8 +71,21 @@ def run_cell(
         shutil.rmtree("saved", ignore_errors=True)
         handler.close()
         logger.handlers = []
-    result |= {"seconds": perf_counter() - begin, "environment": environment()}
+        leave_no_trace()
+    result |= {
+        "seconds": perf_counter() - begin,
+        "threads": torch.get_num_threads(),
+        "environment": environment(),
+    }
     return write_result(Path(), result)
+
+
+def leave_no_trace() -> None:
+    """A run's model and its precision are not the next one's."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.set_autocast_dtype("cuda", torch.float16)
+    torch.set_autocast_dtype("cpu", torch.bfloat16)
 
 
 class PlainFormatter(logging.Formatter):
@@ -100,22 +116,24 @@ def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, te
     dataset, (train, valid, test) = data.loaders(config, cell.split_seed)
     prepare_seconds = perf_counter() - begin
     init_seed(config["seed"], config["reproducibility"])
+    forget_peak_memory()
+    begin = perf_counter()
     network = get_model(config["model"])(config, train.dataset).to(config["device"])
+    build_seconds = perf_counter() - begin
     logger = logging.getLogger()
     flops = get_flops(network, dataset, config["device"], logger, construct_transform(config))
-    forget_peak_memory()
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     recorder = EpochRecorder(trainer, tell)
+    # a checkpoint's seed is the one by which whoever opens it splits the data again
+    config["seed"] = cell.split_seed
     valid_score, valid_result = trainer.fit(train, valid, show_progress=False)
     train_gpu_memory = peak_gpu_memory()
-    # sampled candidates are the same for every contestant
-    init_seed(cell.split_seed, config["reproducibility"])
+    forget_peak_gpu_memory()
     with values_of_users() as values:
         test_result = trainer.evaluate(test, show_progress=False)
-    users = pd.DataFrame({"user": evaluated_users(test), **values})
-    users.to_csv(USERS, index=False)
-    curve = pd.DataFrame(recorder.epochs)
-    curve.to_csv(CURVE, index=False)
+    users = {"user": evaluated_users(test), **values} if values else {"user": []}
+    pd.DataFrame(users).to_csv(USERS, index=False)
+    pd.DataFrame(recorder.epochs, columns=None if recorder.epochs else ["epoch"]).to_csv(CURVE, index=False)
     if keep_checkpoint:
         os.replace(trainer.saved_model_file, CHECKPOINT)
     # RecBole rounds what it reports; what averages over users is known exactly
@@ -127,6 +145,7 @@ def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, te
         "epochs": len(recorder.epochs),
         "best_epoch": best_epoch(recorder.epochs, config),
         "prepare_seconds": prepare_seconds,
+        "build_seconds": build_seconds,
         "train_seconds": seconds_of("train_seconds", recorder.epochs),
         "eval_seconds": seconds_of("valid_seconds", recorder.epochs),
         "peak_memory": peak_memory(),
@@ -144,13 +163,13 @@ def seconds_of(what: str, epochs: list[dict]) -> float | None:
 
 
 def best_epoch(epochs: list[dict], config) -> int | None:
-    """The epoch whose weights were tested: the first of the best validated ones."""
+    """The epoch whose weights were tested: the last of the best validated ones, as in RecBole."""
     metric = f"valid_{config['valid_metric'].lower()}"
     validated = [row for row in epochs if metric in row]
     if not validated:
         return None
     best = max if config["valid_metric_bigger"] else min
-    return best(validated, key=lambda row: row[metric])["epoch"]
+    return best(reversed(validated), key=lambda row: row[metric])["epoch"]
 
 
 def write_config(config) -> None:

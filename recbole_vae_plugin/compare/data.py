@@ -21,10 +21,11 @@ class PreparedData:
     seed of the model.
 
     Args:
-        cache: a folder of this run alone: what lies there is unpickled.
+        cache: a folder of this run alone, since what lies there is unpickled; ``None`` where there
+            are no other processes.
     """
 
-    def __init__(self, cache: Path):
+    def __init__(self, cache: Path | None = None):
         self._cache = cache
         self._key = None
         self._dataset, self._parts = None, ()
@@ -43,17 +44,26 @@ class PreparedData:
         return dataset, data_preparation(config, dataset)
 
     def _load_or_make(self, key: str, config, split_seed: int) -> tuple:
+        if self._cache is None:
+            return make(config, split_seed)
         file = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
         with FileLock(f"{file}.lock"):
             if file.exists():
                 with file.open("rb") as stream:
                     return pickle.load(stream)
-            init_seed(split_seed, config["reproducibility"])
-            dataset = create_dataset(config)
-            prepared = dataset, dataset.build()
-            with file.open("wb") as stream:
+            prepared = make(config, split_seed)
+            partial = file.with_suffix(".partial")
+            with partial.open("wb") as stream:
                 pickle.dump(prepared, stream, protocol=pickle.HIGHEST_PROTOCOL)
+            partial.replace(file)
         return prepared
+
+
+def make(config, split_seed: int) -> tuple:
+    """Load and split, as RecBole's quick start does."""
+    init_seed(split_seed, config["reproducibility"])
+    dataset = create_dataset(config)
+    return dataset, dataset.build()
 
 
 def fresh(part, config):
@@ -63,9 +73,26 @@ def fresh(part, config):
     return result
 
 
+#: Keys that RecBole's data sets read beside those in its list of them.
+MORE_ARGUMENTS = (
+    "dataset",
+    "data_path",
+    "eval_args",
+    "repeatable",
+    "encoding",
+    "numerical_features",
+    "discretization",
+    "token_num_threshold",
+    "convert_token_to_onehot",
+    "kg_reverse_r",
+    "entity_kg_num_interval",
+    "relation_kg_num_interval",
+)
+
+
 def split_key(config, split_seed: int) -> str:
     """Equal for runs that load and split the same data in the same way."""
     plain = config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL)
     kind = "general" if plain else config["model"]
-    keys = ["dataset", "data_path", *dataset_arguments, "eval_args", "repeatable"]
-    return repr((kind, split_seed, [config[key] for key in keys]))
+    values = [config[key] for key in (*MORE_ARGUMENTS, *dataset_arguments)]
+    return repr((kind, split_seed, values))

@@ -125,6 +125,8 @@ class Experiment:
         metrics = given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"])
         topk = given.get("topk", [10])
         topk = topk if isinstance(topk, list) else [topk]
+        if not topk:
+            refuse("topk", topk, "a number, or a list of numbers")
         return cls(
             name=str(given.get("name", Path(file).stem)),
             description=str(given.get("description", "")).strip(),
@@ -165,17 +167,31 @@ class Experiment:
         from recbole.config import Config
 
         checks.check_evaluation({"metrics": self.metrics})
+        if len({metric.lower() for metric in self.metrics}) < len(self.metrics):
+            refuse("metrics", self.metrics, "a list without repetitions")
         for label, keys in self.contestants.items():
             with explained(f"contestant {label}"):
                 checks.check_model(keys["model"])
                 checks.check_keys(keys["model"], [*keys, *self.settings], {})
-        seen: set[tuple[str, str]] = set()
-        for cell in self.cells():
-            if (cell.dataset, cell.contestant) not in seen:
-                seen.add((cell.dataset, cell.contestant))
-                with explained(f"contestant {cell.contestant} on {cell.dataset}"):
-                    model, dataset = cell.settings["model"], cell.settings["dataset"]
-                    checks.check_config(Config(model=model, dataset=dataset, config_dict=cell.settings))
+        for label, keys in self.datasets.items():
+            with explained(f"data set {label}"):
+                checks.check_keys(self.contestants[self.baseline]["model"], keys, {})
+        one_run_each = {(cell.dataset, cell.contestant): cell for cell in self.cells()}
+        ground: dict[str, dict] = {}
+        for (label, contestant), cell in one_run_each.items():
+            with explained(f"contestant {contestant} on {label}"):
+                model, dataset = cell.settings["model"], cell.settings["dataset"]
+                config = Config(model=model, dataset=dataset, config_dict=cell.settings)
+                checks.check_config(config)
+                here = {key: config[key] for key in OF_DATA - {"data_path", "dataset"}}
+                for key, value in ground.setdefault(label, here).items():
+                    if here[key] != value:
+                        refuse(
+                            key,
+                            here[key],
+                            f"{value}, as for the other contestants; {model} has a default of its own, so "
+                            f"set {key} in the data set",
+                        )
 
 
 class explained:
@@ -188,7 +204,7 @@ class explained:
         pass
 
     def __exit__(self, kind, problem, traceback) -> None:
-        if isinstance(problem, ValueError):
+        if isinstance(problem, (ValueError, RuntimeError, NotImplementedError)):
             raise ValueError(f"{self.where}: {problem}") from problem
 
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from recbole_vae_plugin.cli.known import default_keys
 from recbole_vae_plugin.compare.experiment import slug
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
+from recbole_vae_plugin.config_files import read_config_file
 from recbole_vae_plugin.values import one_of, refuse
 
 METRICS = ("recall", "mrr", "ndcg", "hit", "precision")
@@ -122,9 +124,8 @@ def read_board(file: str) -> list[dict]:
         refuse("--board", file, allowed)
     try:
         return ranked(rows)
-    except ValueError:
+    except (TypeError, ValueError):
         refuse("--board", file, "rows whose ndcg10 is a number")
-        raise
 
 
 def ranked(rows: list[dict]) -> list[dict]:
@@ -149,7 +150,11 @@ def hyperparameter_page(
 ) -> str:
     """What a reader needs to get the row again."""
     experiment = results.experiment
-    model_keys = {**experiment["settings"], **experiment["contestants"][contestant]}
+    model = experiment["contestants"][contestant]["model"]
+    given = {**experiment["settings"], **experiment["contestants"][contestant]}
+    resolved = read_config_file(results.config_of(dataset, contestant))
+    wanted = {**dict.fromkeys(default_keys(model)), **given}
+    model_keys = {key: resolved.get(key) for key in wanted}
     of_data = {key: value for key, value in experiment["datasets"][dataset].items() if key != "data_path"}
     of_data |= {key: experiment[key] for key in ("metrics", "topk", "valid_metric")}
     logged = runs[["split_seed", "model_seed", "best_epoch", "valid_score"]].copy()
@@ -162,7 +167,7 @@ def hyperparameter_page(
         "## Data set",
         fenced("yaml", yaml.safe_dump(of_data, sort_keys=False)),
         "## Model",
-        f"`{model_keys['model']}`, with `seed` set as in the table below.",
+        f"`{model}`, with the seeds of split and weights as in the table below.",
         "## Search space",
         fenced("", space) if space else "None was searched in this experiment; the values were given.",
         "## Best parameters",

@@ -47,11 +47,16 @@ def gpu() -> str | None:
 
 def forget_peak_memory() -> None:
     """Start measuring the peaks anew, where the system can (Linux, CUDA)."""
-    from torch import cuda
-
     # elsewhere peaks are those of the process's whole life
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+    forget_peak_gpu_memory()
+
+
+def forget_peak_gpu_memory() -> None:
+    """The part of :func:`forget_peak_memory` that needs no pause."""
+    from torch import cuda
+
     if cuda.is_available():
         cuda.reset_peak_memory_stats()
 

@@ -52,7 +52,7 @@ def write_report(comparison: Comparison, file: Path) -> None:
 
 def script_json(content) -> str:
     """JSON that cannot end the script element it stands in."""
-    return json.dumps(without_nan(content)).replace("</", "<\\/").replace("<!--", "<\\!--")
+    return json.dumps(without_nan(content)).replace("<", "\\u003c")
 
 
 def without_nan(content):
@@ -96,7 +96,7 @@ def section(comparison: Comparison, place: int, dataset: str) -> str:
 <h3>Metrics with 95% intervals over users</h3>
 <label>Metric <select data-role="metric">{metrics}</select></label>
 <div class="chart" data-chart="bars"></div>
-<h3>Quality against training time</h3><div class="chart" data-chart="time"></div>
+<h3>Quality against the time of a run</h3><div class="chart" data-chart="time"></div>
 <h3>Learning curves</h3><div class="chart" data-chart="curves"></div>
 {f"<h3>Inside the autoencoders</h3>{inside}" if inside else ""}
 <h3>Differences of single users</h3>
@@ -108,8 +108,7 @@ def html_table(comparison: Comparison, dataset: str) -> str:
     """A table that the script sorts by the numbers in ``data-value``."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     cost = costs(comparison, dataset)
-    means = of_dataset.pivot(index="contestant", columns="metric", values="mean")
-    ranks = means.rank(ascending=False, method="dense")
+    ranks = comparison.ranks(dataset)
     header = ["model", *comparison.metrics, *cost.columns]
     rows = []
     for contestant, group in of_dataset.groupby("contestant", sort=False):
@@ -121,7 +120,7 @@ def html_table(comparison: Comparison, dataset: str) -> str:
             kind = {1: ' class="best"', 2: ' class="second"'}.get(ranks.loc[contestant, row.metric], "")
             cells.append(f'<td data-value="{row.mean}"{kind}>{row.mean:.4f}{mark}{spread}</td>')
         for value in cost.loc[contestant]:
-            cells.append(f'<td data-value="{value}">{value:,.4g}</td>')
+            cells.append(f'<td data-value="{value}">{value:,.{0 if value >= 100 else 2}f}</td>')
         rows.append(f"<tr>{''.join(cells)}</tr>")
     head = "".join(f'<th scope="col"><button>{escape(name)}</button></th>' for name in header)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
@@ -131,10 +130,12 @@ def costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
     """Contestant -> what its runs cost on average."""
     runs = comparison.results.finished()
     runs = runs[runs["dataset"] == dataset]
+    # the first run on a split prepares the data for all
+    runs = runs.assign(seconds=runs["seconds"] - runs["prepare_seconds"])
     names = {
         "train_seconds": "s a training epoch",
         "eval_seconds": "s an evaluation",
-        "seconds": "s a run",
+        "seconds": "s a run, data prepared",
         "peak_memory": "peak MiB",
         "parameters": "parameters",
     }
@@ -178,11 +179,12 @@ def data_of(comparison: Comparison, dataset: str) -> dict:
     columns = {
         contestant: per_user(group, metric).groupby("user").mean()
         for contestant, group in users.groupby("contestant", sort=False)
+        if metric in users
     }
     table = pd.DataFrame(columns)
     if len(table) > MOST_USERS:
         table = table.sample(MOST_USERS, random_state=0)
-    seconds = costs(comparison, dataset)["s a run"]
+    seconds = costs(comparison, dataset)["s a run, data prepared"]
     main = of_dataset[of_dataset["metric"] == metric].set_index("contestant")
     return {
         "metric": metric,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from recbole_vae_plugin.compare.cell_files import CURVE, RESULT, USERS
+from recbole_vae_plugin.compare.cell_files import CONFIG, CURVE, RESULT, USERS
+from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.values import refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
@@ -45,13 +46,14 @@ class Results:
 
     @cached_property
     def _found(self) -> list[tuple[Path, dict]]:
-        files = sorted((self.folder / RUNS).glob(f"*/*/*[!.partial]/{RESULT}"))
-        found = [(file.parent, json.loads(file.read_text())) for file in files]
-        order = {label: place for place, label in enumerate(self.experiment["contestants"])}
-        return sorted(
-            (entry for entry in found if entry[1]["contestant"] in order),
-            key=lambda entry: (entry[1]["dataset"], order[entry[1]["contestant"]], entry[1]["split_seed"]),
-        )
+        """Folders and results of the experiment's own runs, as it is configured now."""
+        found = []
+        for cell in Experiment(**self.experiment).cells():
+            folder = self.folder / RUNS / cell.folder
+            result = read_result(folder)
+            if result and result["fingerprint"] == cell.fingerprint:
+                found.append((folder, result))
+        return found
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -66,7 +68,7 @@ class Results:
             for phase in ("valid", "test"):
                 row |= {f"{phase}_{metric}": value for metric, value in result.get(phase, {}).items()}
             rows.append({"failed": None} | row)
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=None if rows else ["dataset", "contestant", "failed"])
 
     @cached_property
     def users(self) -> pd.DataFrame:
@@ -86,13 +88,22 @@ class Results:
                 for place, key in enumerate(("dataset", "contestant", "split_seed", "model_seed")):
                     table.insert(place, key, result[key])
                 tables.append(table)
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        if not tables:
+            return pd.DataFrame(columns=["dataset", "contestant"])
+        return pd.concat(tables, ignore_index=True)
 
     @property
     def environments(self) -> list[dict]:
         """The machines and versions that results come from, each once."""
         found = (result["environment"] for _, result in self._found)
         return list({json.dumps(each): each for each in found if each}.values())
+
+    def config_of(self, dataset: str, contestant: str) -> Path:
+        """The resolved config of a contestant's first finished run."""
+        for folder, result in self._found:
+            if (result["dataset"], result["contestant"]) == (dataset, contestant) and "failed" not in result:
+                return folder / CONFIG
+        refuse("contestant", contestant, f"one with a finished run on {dataset}")
 
     def finished(self) -> pd.DataFrame:
         """The runs that did not fail."""

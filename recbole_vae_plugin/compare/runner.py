@@ -24,6 +24,8 @@ from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_result
 from recbole_vae_plugin.compare.worker import work
 from recbole_vae_plugin.values import refuse
 
+LOCK = ".lock"
+
 
 class Plan:
     """Which cells are done and which are to run, in a results folder.
@@ -45,6 +47,8 @@ class Plan:
         self._check_folder()
         for cell in experiment.cells():
             result = read_result(self.folder / RUNS / cell.folder)
+            if result and "failed" in result:
+                result = None
             if result and result["fingerprint"] != cell.fingerprint:
                 refuse(
                     "results",
@@ -52,7 +56,7 @@ class Plan:
                     f"another folder: there {cell} was run with other settings. An experiment may gain "
                     "contestants, seeds and data sets, but what has been run must stay as it was",
                 )
-            if result and "failed" not in result:
+            if result:
                 self.done.append(cell)
                 self.note(cell, result["seconds"])
             elif not only or cell.contestant in only:
@@ -68,7 +72,7 @@ class Plan:
             there = yaml.safe_load((self.folder / EXPERIMENT).read_text())["name"]
             if there != self.experiment.name:
                 refuse("results", str(self.folder), f"{allowed}; it holds the experiment {there}")
-        elif any(self.folder.iterdir()):
+        elif any(entry.name != LOCK for entry in self.folder.iterdir()):
             refuse("results", str(self.folder), allowed)
 
     def note(self, cell: Cell, seconds: float) -> None:
@@ -118,9 +122,10 @@ def run(plan: Plan, jobs: int = 1) -> None:
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     with locked(plan.folder), tempfile.TemporaryDirectory() as cache:
-        (plan.folder / EXPERIMENT).write_text(
-            yaml.safe_dump(asdict(plan.experiment), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
+        partial = plan.folder / f"{EXPERIMENT}.partial"
+        content = yaml.safe_dump(asdict(plan.experiment), sort_keys=False, allow_unicode=True)
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(plan.folder / EXPERIMENT)
         total = len(plan.done) + len(plan.to_run)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
         with tqdm(total=total, initial=len(plan.done), bar_format=form, dynamic_ncols=True) as bar:
@@ -131,7 +136,7 @@ def run(plan: Plan, jobs: int = 1) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Keep a second runner out of the folder; the system frees the lock if this one is killed."""
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             yield
     except Timeout:
         raise RuntimeError(f"another process is running an experiment in {folder}") from None
@@ -140,7 +145,7 @@ def locked(folder: Path) -> Iterator[None]:
 class Worker:
     """A process with the cell that it runs."""
 
-    def __init__(self, plan: Plan, cache: Path, threads: int):
+    def __init__(self, plan: Plan, cache: Path | None, threads: int):
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.cell: Cell | None = None
@@ -172,12 +177,13 @@ class Worker:
 def _run_all(plan: Plan, jobs: int, cache: Path, bar: tqdm) -> None:
     waiting = deque(plan.to_run)
     jobs = max(1, min(jobs, len(waiting)))
+    shared = cache if jobs > 1 else None
     threads = max(1, (os.cpu_count() or 1) // jobs)
     workers: list[Worker] = []
     try:
         while waiting or any(worker.cell for worker in workers):
             while len(workers) < jobs and waiting:
-                workers.append(Worker(plan, cache, threads))
+                workers.append(Worker(plan, shared, threads))
             for worker in workers:
                 if worker.cell is None and waiting:
                     worker.start(worker.choose(waiting))
@@ -222,6 +228,10 @@ def _record_death(worker: Worker, plan: Plan) -> dict:
         hint = ", for want of memory perhaps" if code == -9 else ""
         reason = f"its process was ended by signal {-code}{hint}"
     final = plan.folder / RUNS / cell.folder
+    result = read_result(final)
+    if result and "failed" not in result:
+        # it died between writing its result and saying so
+        return result
     partial = final.with_name(f"{final.name}.partial")
     shutil.rmtree(final, ignore_errors=True)
     if partial.exists():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from scipy import stats
 
 ALPHA = 0.05
 RESAMPLES = 2000
+#: Metrics that differ by less do so by the order of a sum.
+ROUNDING = 1e-12
 RUN = ["split_seed", "model_seed"]
 
 
@@ -29,11 +31,12 @@ class Difference:
         difference: mean over users of contestant less baseline.
         low, high: its bootstrap 95% interval over users.
         t_p, wilcoxon_p: two-sided p-values of the paired tests over users.
-        t_p_adjusted, wilcoxon_p_adjusted: the same after Holm's correction over the contestants.
         users: users with a value from both.
         runs: pairs of runs; wins: those in which the contestant was better.
-        run_deviation: standard deviation of the difference over the runs; NaN for one run.
-        run_p: two-sided p-value of the paired t-test over the runs; NaN for one run.
+        run_deviation: standard deviation of the difference over the pairs; NaN for one pair.
+        run_p: two-sided p-value of the paired t-test over the pairs; NaN for one pair.
+        p_adjusted, wilcoxon_p_adjusted: the larger of t_p and run_p, which is the p-value of users
+            and runs both differing, and wilcoxon_p, after Holm's correction over the contestants.
     """
 
     dataset: str
@@ -50,28 +53,36 @@ class Difference:
     wins: int
     run_deviation: float
     run_p: float
-    t_p_adjusted: float = math.nan
+    p_adjusted: float = math.nan
     wilcoxon_p_adjusted: float = math.nan
+
+    @property
+    def p(self) -> float:
+        """Before the correction."""
+        return self.t_p if math.isnan(self.run_p) else max(self.t_p, self.run_p)
 
     @property
     def shown(self) -> bool:
         """Whether users show a difference, and the runs, where there are several, agree."""
-        return bool(self.t_p_adjusted < ALPHA and (math.isnan(self.run_p) or self.run_p < ALPHA))
+        return bool(self.p_adjusted < ALPHA)
 
     @property
     def verdict(self) -> str:
         """The finding in plain words."""
-        interval = f"95% interval [{self.low:+.4f}, {self.high:+.4f}]"
-        evidence = f"{interval}, adjusted p = {p_value(self.t_p_adjusted)}"
+        evidence = (
+            f"95% interval over users [{self.low:+.4f}, {self.high:+.4f}], adjusted p = "
+            f"{p_value(self.p_adjusted)}"
+        )
         if self.runs > 1:
-            evidence += f", better in {self.wins} of {self.runs} runs"
-        if not self.shown:
-            reason = ""
-            if self.t_p_adjusted < ALPHA:
-                reason = f"; the runs differ too much among themselves (p = {p_value(self.run_p)})"
-            return f"no difference shown ({self.difference:+.4f}, {evidence}{reason})"
-        word = "better" if self.difference > 0 else "worse"
-        return f"{word} by {abs(self.difference):.4f} ({evidence})"
+            evidence += f", better in {self.wins} of {self.runs} pairs of runs"
+        if self.shown:
+            word = "better" if self.difference > 0 else "worse"
+            caution = "" if self.runs > 1 else "; one pair of runs, so the luck of a seed is not ruled out"
+            return f"{word} by {abs(self.difference):.4f} ({evidence}){caution}"
+        reason = ""
+        if self.t_p < ALPHA < self.run_p:
+            reason = f"; users differ, but the runs do so too among themselves (p = {p_value(self.run_p)})"
+        return f"no difference shown ({self.difference:+.4f}, {evidence}{reason})"
 
 
 def p_value(p: float) -> str:
@@ -91,7 +102,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
         n_resamples=RESAMPLES,
         batch=max(1, 2**24 // len(values)),
         method="percentile",
-        rng=np.random.default_rng(seed),
+        random_state=np.random.default_rng(seed),
     )
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
@@ -100,8 +111,10 @@ def paired_t(differences: np.ndarray) -> float:
     """Two-sided p of Student's paired test. Differences that are all alike leave no doubt."""
     if len(differences) < 2:
         return math.nan
-    if np.ptp(differences) <= 1e-12 * max(1.0, abs(differences[0])):
-        return 1.0 if differences[0] == 0 else 0.0
+    if np.abs(differences).max() <= ROUNDING:
+        return 1.0
+    if np.ptp(differences) <= ROUNDING:
+        return 0.0
     return float(stats.ttest_1samp(differences, 0.0).pvalue)
 
 
@@ -133,16 +146,11 @@ def per_run(users: pd.DataFrame, metric: str) -> pd.Series:
 
 
 def pair_runs(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
-    """Differences of runs on the same split: with the same model seed, or, where the baseline has
-    not run with it, with the baseline's mean on that split."""
-    mean_of_split = theirs.groupby("split_seed").mean()
-    return np.array(
-        [
-            value - (theirs[run] if run in theirs.index else mean_of_split[run[0]])
-            for run, value in ours.items()
-            if run[0] in mean_of_split.index
-        ]
-    )
+    """Differences of runs with the same split and model seed; where seeds have no partner, of the
+    means on the same split, so that no run counts twice."""
+    if set(ours.index) != set(theirs.index):
+        ours, theirs = (runs.groupby("split_seed").mean() for runs in (ours, theirs))
+    return (ours - theirs).dropna().to_numpy()
 
 
 def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) -> Difference:
@@ -187,33 +195,31 @@ def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> l
             family = [
                 difference(dataset, metric, (label, baseline), ours, theirs) for label, ours in groups.items()
             ]
-            adjusted = zip(holm([d.t_p for d in family]), holm([d.wilcoxon_p for d in family]))
+            adjusted = zip(holm([d.p for d in family]), holm([d.wilcoxon_p for d in family]))
             found += [
-                Difference(**(asdict(each) | {"t_p_adjusted": t, "wilcoxon_p_adjusted": w}))
-                for each, (t, w) in zip(family, adjusted)
+                replace(each, p_adjusted=p, wilcoxon_p_adjusted=w) for each, (p, w) in zip(family, adjusted)
             ]
     return found
 
 
-def summary(users: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+def summary(runs: pd.DataFrame, users: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """A row a data set, contestant and metric: ``mean`` and ``deviation`` over runs (NaN for one),
-    ``low`` and ``high`` of the mean's bootstrap 95% interval over users, ``runs``."""
+    ``runs``, and, for metrics that each user has, ``low`` and ``high`` of the mean's bootstrap 95%
+    interval over users.
+
+    Args:
+        runs: those that finished, as ``Results.finished()``.
+        users: as ``Results.users``.
+        metrics: such as ``ndcg@10``, columns ``test_<metric>`` of ``runs``.
+    """
     rows = []
-    groups = users.groupby(["dataset", "contestant"], sort=False) if len(users) else ()
-    for (dataset, contestant), group in groups:
+    for (dataset, contestant), group in runs.groupby(["dataset", "contestant"], sort=False):
+        theirs = users[(users["dataset"] == dataset) & (users["contestant"] == contestant)]
         for metric in metrics:
-            runs = per_run(group, metric)
-            low, high = bootstrap_interval(group.groupby("user")[metric].mean().to_numpy())
-            rows.append(
-                {
-                    "dataset": dataset,
-                    "contestant": contestant,
-                    "metric": metric,
-                    "mean": runs.mean(),
-                    "deviation": runs.std() if len(runs) > 1 else math.nan,
-                    "low": low,
-                    "high": high,
-                    "runs": len(runs),
-                }
-            )
-    return pd.DataFrame(rows)
+            values = group[f"test_{metric}"]
+            low = high = math.nan
+            if metric in users:
+                low, high = bootstrap_interval(theirs.groupby("user")[metric].mean().to_numpy())
+            rows.append([dataset, contestant, metric, values.mean(), values.std(), low, high, len(values)])
+    columns = ["dataset", "contestant", "metric", "mean", "deviation", "low", "high", "runs"]
+    return pd.DataFrame(rows, columns=columns)

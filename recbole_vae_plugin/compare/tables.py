@@ -16,14 +16,10 @@ MARK = "*"
 
 
 def metric_names(results: Results) -> list[str]:
-    """The metrics that each user has a value of, such as ``ndcg@10``, in the experiment's order."""
-    known = results.users.columns
-    names = [
-        f"{metric}@{k}".lower()
-        for metric in results.experiment["metrics"]
-        for k in results.experiment["topk"]
-    ]
-    return [name for name in names if name in known]
+    """The test metrics, such as ``ndcg@10``, in the experiment's order."""
+    wanted = [metric.lower() for metric in results.experiment["metrics"]]
+    known = [column.removeprefix("test_") for column in results.finished() if column.startswith("test_")]
+    return sorted(known, key=lambda name: wanted.index(name.partition("@")[0]))
 
 
 def main_metric(results: Results) -> str:
@@ -42,8 +38,9 @@ class Comparison:
     def __init__(self, results: Results):
         self.results = results
         self.metrics = metric_names(results)
-        self.summary = summary(results.users, self.metrics)
-        self.differences = differences(results.users, results.experiment["baseline"], self.metrics)
+        self.summary = summary(results.finished(), results.users, self.metrics)
+        tested = [metric for metric in self.metrics if metric in results.users]
+        self.differences = differences(results.users, results.experiment["baseline"], tested)
 
     def of(self, dataset: str, contestant: str, metric: str) -> Difference | None:
         """The difference to the baseline, if there is one to speak of."""
@@ -52,9 +49,17 @@ class Comparison:
                 return each
         return None
 
+    def ranks(self, dataset: str) -> pd.DataFrame:
+        """Contestants x metrics: 1 for the best, 2 for the second, as far as four decimals tell."""
+        of_dataset = self.summary[self.summary["dataset"] == dataset]
+        means = of_dataset.pivot(index="contestant", columns="metric", values="mean")
+        return means.round(4).rank(ascending=False, method="dense")
+
     def verdicts(self) -> list[str]:
         """One sentence a contestant and data set, in the metric of early stopping."""
         chosen = main_metric(self.results)
+        if chosen not in self.results.users:
+            return [f"{chosen} is no mean over users, so there is nothing to test"]
         return [
             f"{each.contestant} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
             for each in self.differences
@@ -78,12 +83,13 @@ def formatted(
     """Header and rows of one data set: mean ± deviation, best bold, second underlined, marked where
     it differs from the baseline."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
-    means = of_dataset.pivot(index="contestant", columns="metric", values="mean")
-    ranks = means.round(4).rank(ascending=False, method="dense")
-    failed = set(comparison.results.experiment["contestants"]) - set(means.index)
+    ranks = comparison.ranks(dataset)
+    failed = set(comparison.results.experiment["contestants"]) - set(ranks.index)
+    most = of_dataset["runs"].max()
     rows = []
     for contestant, group in of_dataset.groupby("contestant", sort=False):
-        cells = [contestant]
+        runs = group["runs"].iloc[0]
+        cells = [contestant if runs == most else f"{contestant} ({runs} of {most} runs)"]
         for row in group.itertuples():
             emphasis = {1: bold, 2: underline}.get(ranks.loc[contestant, row.metric], str)
             text = emphasis(f"{row.mean:.4f}")
@@ -108,8 +114,8 @@ def legend(comparison: Comparison, dataset: str) -> str:
     splits, seeds = of_dataset["split_seed"].nunique(), of_dataset["model_seed"].nunique()
     return (
         f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); best "
-        f"in bold, second underlined; {MARK} differs from {baseline}: paired t-test over users, Holm's "
-        "correction, p < 0.05, and over runs where there are several."
+        f"in bold, second underlined; {MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
+        "paired t-test over users and, where there are several, over runs."
     )
 
 
@@ -123,8 +129,8 @@ def markdown(comparison: Comparison) -> str:
         lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
         lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
         parts += [f"## {dataset}", "\n".join(lines), legend(comparison, dataset)]
-    if comparison.differences:
-        parts += ["## Verdicts", "\n".join(f"- {verdict}" for verdict in comparison.verdicts())]
+    if verdicts := comparison.verdicts():
+        parts += ["## Verdicts", "\n".join(f"- {verdict}" for verdict in verdicts)]
     if failures := comparison.failures():
         parts += ["## Failures", "\n".join(f"- {failure}" for failure in failures)]
     return "\n\n".join(parts) + "\n"
@@ -134,16 +140,16 @@ def latex(comparison: Comparison) -> str:
     """A booktabs table for each data set."""
     parts = []
     for dataset in comparison.results.experiment["datasets"]:
-        header, rows = formatted(
-            comparison, dataset, lambda text: f"\\textbf{{{text}}}", lambda text: f"\\underline{{{text}}}"
-        )
-        body = [" & ".join(map(latex_escaped, row)) + r" \\" for row in rows]
+        # emphasis is marked with characters that no escape touches
+        header, rows = formatted(comparison, dataset, "\x01{}\x03".format, "\x02{}\x03".format)
+        commands = str.maketrans({"\x01": r"\textbf{", "\x02": r"\underline{", "\x03": "}"})
+        body = [latex_row(row).translate(commands) for row in rows]
         lines = [
             r"\begin{table}",
             rf"\caption{{{latex_escaped(dataset)}. {latex_escaped(legend(comparison, dataset))}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
             r"\toprule",
-            " & ".join(map(latex_escaped, header)) + r" \\",
+            latex_row(header),
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -154,11 +160,16 @@ def latex(comparison: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def latex_row(cells: list[str]) -> str:
+    return " & ".join(map(latex_escaped, cells)) + r" \\"
+
+
 def latex_escaped(text: str) -> str:
-    """Text whose special characters LaTeX prints; commands that we set stay."""
-    for character in "&%$#_":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("<", "$<$")
+    """Text that LaTeX prints as it stands."""
+    special = {character: f"\\{character}" for character in "&%$#_{}"}
+    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {"±": r"$\pm$", "<": "$<$", ">": "$>$"}
+    return "".join(special.get(character, character) for character in text)
 
 
 def wide(comparison: Comparison) -> pd.DataFrame:
@@ -166,7 +177,16 @@ def wide(comparison: Comparison) -> pd.DataFrame:
     rows = []
     for row in comparison.summary.to_dict("records"):
         found = comparison.of(row["dataset"], row["contestant"], row["metric"])
-        keys = ("difference", "low", "high", "t_p", "t_p_adjusted", "wilcoxon_p", "wilcoxon_p_adjusted")
+        keys = (
+            "difference",
+            "low",
+            "high",
+            "t_p",
+            "run_p",
+            "p_adjusted",
+            "wilcoxon_p",
+            "wilcoxon_p_adjusted",
+        )
         against = {f"baseline_{key}": getattr(found, key) for key in keys} if found else {}
         rows.append({**row, **against, "verdict": found.verdict if found else ""})
     return pd.DataFrame(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import signal
@@ -15,7 +14,7 @@ from time import sleep
 from recbole_vae_plugin.compare.cell_files import LOG
 
 
-def work(connection: Connection, results: Path, cache: Path, threads: int, checkpoints: bool) -> None:
+def work(connection: Connection, results: Path, cache: Path | None, threads: int, checkpoints: bool) -> None:
     """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result)."""
     # Ctrl-C reaches the whole group; the runner ends its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -42,12 +41,20 @@ def work(connection: Connection, results: Path, cache: Path, threads: int, check
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = run_cell(cell, partial, data, checkpoints, lambda row: connection.send(("epoch", row)))
+        result = run_cell(cell, partial, data, checkpoints, lambda row: tell(connection, ("epoch", row)))
         os.chdir(results)
         # of an attempt that failed
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-        connection.send(("done", result))
+        tell(connection, ("done", result))
+
+
+def tell(connection: Connection, message) -> None:
+    """Send, or end: a run whose runner is gone has not failed, it is to be run again."""
+    try:
+        connection.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def end_with_parent() -> None:
@@ -57,7 +64,6 @@ def end_with_parent() -> None:
     def watch() -> None:
         while os.getppid() == parent:
             sleep(1)
-        with contextlib.suppress(OSError):
-            os._exit(1)
+        os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -14,7 +14,8 @@ class EpochRecorder:
     """Notes each epoch of a trainer, RecBole's or ours.
 
     Args:
-        trainer: not fitted yet.
+        trainer: not fitted yet; one of RecBole's gradient-boosting trainers, which know no epochs,
+            leaves nothing to note.
         tell: called with each epoch's row when the epoch ends.
 
     Attributes:
@@ -25,9 +26,10 @@ class EpochRecorder:
 
     def __init__(self, trainer, tell: Callable[[dict], None] = lambda row: None):
         self.epochs: list[dict] = []
-        self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
         self._trainer, self._tell = trainer, tell
-        trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
+        if hasattr(trainer, "_train_epoch"):
+            self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
+            trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
 
     def train_epoch(self, train_data, epoch_idx, *args, **kwargs):
         begin = perf_counter()
@@ -46,8 +48,9 @@ class EpochRecorder:
     def valid_epoch(self, *args, **kwargs):
         begin = perf_counter()
         score, result = self._valid_epoch(*args, **kwargs)
-        # a traditional model is validated without an epoch of training
-        row = self.epochs[-1] if self.epochs else {"epoch": 0}
+        if not self.epochs:
+            self.epochs.append({"epoch": 0})
+        row = self.epochs[-1]
         row["valid_seconds"] = perf_counter() - begin
         row |= {f"valid_{metric}": float(value) for metric, value in result.items()}
         self._tell(row)
