@@ -1,4 +1,4 @@
-"""``recbole-vae``: compare models, and make tables and pages of what was found."""
+"""``recbole-vae``: compare models, tune them, and make tables and pages of what was found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from recbole_vae_plugin.cli.run_recbole import report as report_problem
 EXAMPLES = """\
 examples:
   recbole-vae compare configs/experiments/ml-100k-quick.yaml --results results/quick
+  recbole-vae tune configs/search/vae-split.yaml --trials 20 --jobs 2
   recbole-vae table results/quick --format latex
   recbole-vae table results/quick --format leaderboard --contestant VAESplit
   recbole-vae report results/quick
@@ -59,6 +60,31 @@ def compare(options) -> int:
     write_all(comparison)
     print(f"\n{markdown(comparison)}\nwritten to {plan.folder}")
     return 1 if comparison.failures() else 0
+
+
+def tune(options) -> int:
+    """Search, then run the best configuration and write everything."""
+    from recbole_vae_plugin.tune.outcome import write_outcome
+    from recbole_vae_plugin.tune.search import search
+    from recbole_vae_plugin.tune.space import Space
+
+    space = Space.read(options.space).with_trials(options.trials)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
+    # RecBole's Config reads the command line by itself
+    sys.argv = sys.argv[:1]
+    space.check()
+    folder = Path(options.results or Path("results", space.name))
+    study = search(space, folder, options.jobs, options.storage)
+    result = write_outcome(space, study, folder)
+    if "failed" in result:
+        print(
+            f"recbole-vae: the best configuration failed on its test run: {result['failed']}", file=sys.stderr
+        )
+        return 1
+    print((folder / "hyperparameters.md").read_text(encoding="utf-8"))
+    print(f"written to {folder.resolve()}; run_recbole --config_files={folder / 'best.yaml'} runs it again")
+    return 0
 
 
 def table(options) -> None:
@@ -111,6 +137,22 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--only", nargs="+", metavar="LABEL", help="run these contestants now, others later")
     one.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     one.set_defaults(command=compare)
+
+    one = commands.add_parser(
+        "tune",
+        help="search for a model's best settings",
+        description="Try configurations of a space, judged by validation alone; then run the best one and "
+        "test it. Stopped at any moment, the same command goes on; started twice at once, in one folder "
+        "or with one --storage, both share the trials.",
+    )
+    one.add_argument("space", metavar="SPACE.yaml")
+    one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
+    one.add_argument("--trials", type=int, metavar="N", help="how many configurations to try in all")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials side by side (default 1)")
+    one.add_argument(
+        "--storage", metavar="URL", help="database of the study, such as postgresql://user@host/name"
+    )
+    one.set_defaults(command=tune)
 
     one = commands.add_parser("table", help="results as a table", description="Print results as a table.")
     one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")

@@ -41,8 +41,17 @@ from recbole_vae_plugin.compare.machine import (
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
+class Stopped(Exception):
+    """Raised from the report of an epoch to end a run that is not worth going on with."""
+
+
 def run_cell(
-    cell: Cell, folder: Path, data: PreparedData, keep_checkpoint: bool, tell: Callable[[dict], None]
+    cell: Cell,
+    folder: Path,
+    data: PreparedData,
+    tell: Callable[[dict], None],
+    keep_checkpoint: bool = False,
+    test: bool = True,
 ) -> dict:
     """Run a cell in the working directory ``folder`` and write its files there.
 
@@ -50,7 +59,9 @@ def run_cell(
 
     Args:
         folder: exists and is empty; the process changes into it, since RecBole writes where it is.
-        tell: called with what is known of each epoch.
+        tell: called with what is known of each epoch; raises :class:`Stopped` to end the run.
+        test: whether the test data may be looked at. Without, there are no ``users.csv.gz`` and no
+            ``test`` in the result.
 
     Returns:
         What ``result.json`` holds.
@@ -63,7 +74,9 @@ def run_cell(
     result = labels(cell)
     begin = perf_counter()
     try:
-        result |= train_and_evaluate(cell, data, keep_checkpoint, tell)
+        result |= train_and_evaluate(cell, data, tell, keep_checkpoint, test)
+    except Stopped:
+        result["stopped"] = True
     except Exception as problem:
         logger.error(traceback.format_exc())
         result["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
@@ -95,13 +108,13 @@ class PlainFormatter(logging.Formatter):
         return COLOURS.sub("", super().format(record))
 
 
-def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, tell) -> dict:
+def train_and_evaluate(cell: Cell, data: PreparedData, tell, keep_checkpoint: bool, test: bool) -> dict:
     """The steps of RecBole's quick start, with the two seeds apart."""
     from recbole.config import Config
     from recbole.data.transform import construct_transform
     from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
-    from recbole_vae_plugin.integration.observing import EpochRecorder, evaluated_users, values_of_users
+    from recbole_vae_plugin.integration.observing import EpochRecorder
 
     settings = {
         **cell.settings,
@@ -113,7 +126,7 @@ def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, te
     config = Config(model=model, dataset=dataset, config_dict=settings)
     write_config(config)
     begin = perf_counter()
-    dataset, (train, valid, test) = data.loaders(config, cell.split_seed)
+    dataset, (train, valid, held_out) = data.loaders(config, cell.split_seed)
     prepare_seconds = perf_counter() - begin
     init_seed(config["seed"], config["reproducibility"])
     forget_peak_memory()
@@ -129,19 +142,14 @@ def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, te
     valid_score, valid_result = trainer.fit(train, valid, show_progress=False)
     train_gpu_memory = peak_gpu_memory()
     forget_peak_gpu_memory()
-    with values_of_users() as values:
-        test_result = trainer.evaluate(test, show_progress=False)
-    users = {"user": evaluated_users(test), **values} if values else {"user": []}
-    pd.DataFrame(users).to_csv(USERS, index=False)
+    tested = {"test": evaluate_on_test(trainer, held_out)} if test else {}
     pd.DataFrame(recorder.epochs, columns=None if recorder.epochs else ["epoch"]).to_csv(CURVE, index=False)
     if keep_checkpoint:
         os.replace(trainer.saved_model_file, CHECKPOINT)
-    # RecBole rounds what it reports; what averages over users is known exactly
-    exact = {metric: float(np.mean(column)) for metric, column in values.items()}
     return {
         "valid_score": float(valid_score),
         "valid": {metric: float(value) for metric, value in (valid_result or {}).items()},
-        "test": {metric: exact.get(metric, float(value)) for metric, value in test_result.items()},
+        **tested,
         "epochs": len(recorder.epochs),
         "best_epoch": best_epoch(recorder.epochs, config),
         "prepare_seconds": prepare_seconds,
@@ -154,6 +162,19 @@ def train_and_evaluate(cell: Cell, data: PreparedData, keep_checkpoint: bool, te
         "parameters": sum(weight.numel() for weight in network.parameters() if weight.requires_grad),
         "flops": float(flops),
     }
+
+
+def evaluate_on_test(trainer, held_out) -> dict[str, float]:
+    """Test metrics of the best weights; writes those of each user."""
+    from recbole_vae_plugin.integration.observing import evaluated_users, values_of_users
+
+    with values_of_users() as values:
+        result = trainer.evaluate(held_out, show_progress=False)
+    users = {"user": evaluated_users(held_out), **values} if values else {"user": []}
+    pd.DataFrame(users).to_csv(USERS, index=False)
+    # RecBole rounds what it reports; what averages over users is known exactly
+    exact = {metric: float(np.mean(column)) for metric, column in values.items()}
+    return {metric: exact.get(metric, float(value)) for metric, value in result.items()}
 
 
 def seconds_of(what: str, epochs: list[dict]) -> float | None:

@@ -143,14 +143,22 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 class Worker:
-    """A process with the cell that it runs."""
+    """A process with the cell that it runs.
 
-    def __init__(self, plan: Plan, cache: Path | None, threads: int):
+    Args:
+        runs: where the cells' folders go.
+        cache: see ``PreparedData``.
+        threads: of torch.
+        options: of ``run_cell``.
+    """
+
+    def __init__(self, runs: Path, cache: Path | None, threads: int, **options):
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
         self.cell: Cell | None = None
         self.last: Cell | None = None
-        arguments = (other, plan.folder / RUNS, cache, threads, plan.experiment.checkpoints)
+        self.runs = runs
+        arguments = (other, runs, cache, threads, options)
         self.process = context.Process(target=work, args=arguments, daemon=True)
         self.process.start()
         other.close()
@@ -168,6 +176,42 @@ class Worker:
                 return cell
         return waiting.popleft()
 
+    def listen(self) -> tuple[str, dict]:
+        """("epoch", row), to be answered with :meth:`go_on`, or ("done", result). A process that is
+        no more is done, too: the result says why it failed."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.end()
+            return "done", self._record_death()
+
+    def go_on(self, yes: bool = True) -> None:
+        # a process that died meanwhile is heard of by listen
+        with contextlib.suppress(OSError):
+            self.connection.send(yes)
+
+    def _record_death(self) -> dict:
+        """A process that was killed wrote no result; say so in its stead."""
+        final = self.runs / self.cell.folder
+        result = read_result(final)
+        if result and "failed" not in result:
+            # it died between writing its result and saying so
+            return result
+        code = self.process.exitcode
+        reason = f"its process ended with exit code {code}"
+        if code is not None and code < 0:
+            hint = ", for want of memory perhaps" if code == -9 else ""
+            reason = f"its process was ended by signal {-code}{hint}"
+        partial = final.with_name(f"{final.name}.partial")
+        shutil.rmtree(final, ignore_errors=True)
+        if partial.exists():
+            os.replace(partial, final)
+        return write_result(final, {**labels(self.cell), "failed": reason, "seconds": 0.0, "environment": {}})
+
+    @property
+    def alive(self) -> bool:
+        return not self.connection.closed
+
     def end(self) -> None:
         self.process.terminate()
         self.process.join()
@@ -183,13 +227,15 @@ def _run_all(plan: Plan, jobs: int, cache: Path, bar: tqdm) -> None:
     try:
         while waiting or any(worker.cell for worker in workers):
             while len(workers) < jobs and waiting:
-                workers.append(Worker(plan, shared, threads))
+                options = {"keep_checkpoint": plan.experiment.checkpoints}
+                workers.append(Worker(plan.folder / RUNS, shared, threads, **options))
             for worker in workers:
                 if worker.cell is None and waiting:
                     worker.start(worker.choose(waiting))
             busy = {worker.connection: worker for worker in workers if worker.cell}
             for connection in wait(list(busy)):
-                _listen(busy[connection], plan, workers, bar)
+                _listen(busy[connection], plan, bar)
+            workers = [worker for worker in workers if worker.alive]
             left = [*waiting, *(worker.cell for worker in workers if worker.cell)]
             bar.set_postfix_str(_in_words(plan.seconds_left(left, jobs)))
     finally:
@@ -197,17 +243,12 @@ def _run_all(plan: Plan, jobs: int, cache: Path, bar: tqdm) -> None:
             worker.end()
 
 
-def _listen(worker: Worker, plan: Plan, workers: list[Worker], bar: tqdm) -> None:
-    """Hear one message of a worker, or that it is no more."""
+def _listen(worker: Worker, plan: Plan, bar: tqdm) -> None:
+    """Hear one message of a worker."""
     cell = worker.cell
-    try:
-        kind, content = worker.connection.recv()
-    except (EOFError, ConnectionResetError):
-        worker.end()
-        workers.remove(worker)
-        content = _record_death(worker, plan)
-        kind = "done"
+    kind, content = worker.listen()
     if kind == "epoch":
+        worker.go_on()
         bar.set_description_str(f"{cell} · epoch {content['epoch']}")
         return
     worker.cell = None
@@ -218,25 +259,6 @@ def _listen(worker: Worker, plan: Plan, workers: list[Worker], bar: tqdm) -> Non
     plan.note(cell, content["seconds"])
     metric = plan.experiment.valid_metric.lower()
     bar.write(f"{cell}: {metric} {content['test'][metric]:.4f}, {content['seconds']:.0f} s")
-
-
-def _record_death(worker: Worker, plan: Plan) -> dict:
-    """A process that was killed wrote no result; say so in its stead."""
-    cell, code = worker.cell, worker.process.exitcode
-    reason = f"its process ended with exit code {code}"
-    if code is not None and code < 0:
-        hint = ", for want of memory perhaps" if code == -9 else ""
-        reason = f"its process was ended by signal {-code}{hint}"
-    final = plan.folder / RUNS / cell.folder
-    result = read_result(final)
-    if result and "failed" not in result:
-        # it died between writing its result and saying so
-        return result
-    partial = final.with_name(f"{final.name}.partial")
-    shutil.rmtree(final, ignore_errors=True)
-    if partial.exists():
-        os.replace(partial, final)
-    return write_result(final, {**labels(cell), "failed": reason, "seconds": None, "environment": {}})
 
 
 def _in_words(seconds: float | None) -> str:

@@ -14,8 +14,16 @@ from time import sleep
 from recbole_vae_plugin.compare.cell_files import LOG
 
 
-def work(connection: Connection, results: Path, cache: Path | None, threads: int, checkpoints: bool) -> None:
-    """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result)."""
+def work(connection: Connection, runs: Path, cache: Path | None, threads: int, options: dict) -> None:
+    """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result).
+
+    Args:
+        connection: to the runner. It answers each epoch with whether to go on.
+        runs: where the cells' folders go.
+        cache: see ``PreparedData``.
+        threads: of torch.
+        options: of ``run_cell``.
+    """
     # Ctrl-C reaches the whole group; the runner ends its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
@@ -24,25 +32,30 @@ def work(connection: Connection, results: Path, cache: Path | None, threads: int
     import torch
 
     import recbole_vae_plugin  # noqa: F401  registers the models
-    from recbole_vae_plugin.compare.cell import run_cell
+    from recbole_vae_plugin.compare.cell import Stopped, run_cell
     from recbole_vae_plugin.compare.data import PreparedData
 
     torch.set_num_threads(threads)
     data = PreparedData(cache)
+
+    def tell_epoch(row: dict) -> None:
+        if not ask(connection, row):
+            raise Stopped
+
     while True:
         try:
             cell = connection.recv()
         except EOFError:
             return
-        final = results / cell.folder
+        final = runs / cell.folder
         partial = final.with_name(f"{final.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = run_cell(cell, partial, data, checkpoints, lambda row: tell(connection, ("epoch", row)))
-        os.chdir(results)
+        result = run_cell(cell, partial, data, tell_epoch, **options)
+        os.chdir(runs)
         # of an attempt that failed
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
@@ -54,6 +67,15 @@ def tell(connection: Connection, message) -> None:
     try:
         connection.send(message)
     except OSError:
+        os._exit(1)
+
+
+def ask(connection: Connection, row: dict) -> bool:
+    """Tell of an epoch and hear whether to go on."""
+    tell(connection, ("epoch", row))
+    try:
+        return connection.recv()
+    except EOFError:
         os._exit(1)
 
 

@@ -1,0 +1,146 @@
+"""What a search leaves: the best configuration, the trials, a page with plots, RecBole's page."""
+
+from __future__ import annotations
+
+import os
+from html import escape
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import yaml
+from optuna.trial import TrialState
+from plotly.offline import get_plotlyjs
+
+from recbole_vae_plugin.compare.results import read_result
+from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.tune.space import Space
+
+STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
+table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2rem .6rem }"""
+BEST, PAGE, HYPER = "best.yaml", "search.html", "hyperparameters.md"
+
+
+def trials_table(study: optuna.Study) -> pd.DataFrame:
+    """A row a trial: number, state, score, seconds, epochs, why it failed, and its values."""
+    rows = []
+    for trial in study.get_trials(deepcopy=False):
+        noted = {key: trial.user_attrs.get(key) for key in ("seconds", "epochs", "failed", "repeats")}
+        values = {f"value_{key}": value for key, value in trial.user_attrs.get("values", {}).items()}
+        rows.append(
+            {"trial": trial.number, "state": trial.state.name, "valid": trial.value, **noted, **values}
+        )
+    return pd.DataFrame(rows)
+
+
+def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
+    """The best of the trials that ran to the end.
+
+    Raises:
+        ValueError: there is none.
+    """
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    done = [trial for trial in done if "values" in trial.user_attrs]
+    if not done:
+        raise ValueError(
+            f"{study.study_name}: no trial has finished; trials.csv says why the failed ones did"
+        )
+    return max(done, key=lambda trial: trial.value)
+
+
+def best_config(space: Space, values: dict) -> dict:
+    """The keys of ``best.yaml``: all that a run of RecBole needs."""
+    settings = space.cell(values, "best", space.model_seeds[0]).settings
+    return {**settings, "seed": space.split_seed}
+
+
+def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict | None:
+    """Write all files; once every trial is done, run the best configuration and look at test data for
+    the first time.
+
+    Returns:
+        The result of that run.
+
+    Raises:
+        ValueError: no trial has finished.
+    """
+    trials_table(study).to_csv(folder / "trials.csv", index=False)
+    best = best_trial(study)
+    config = best_config(space, best.user_attrs["values"])
+    text = f"# the best of {len(study.trials)} trials: validation {space.valid_metric} {best.value:.4f}\n"
+    (folder / BEST).write_text(text + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    (folder / PAGE).write_text(page(space, study), encoding="utf-8")
+    result = run_best(space, best.user_attrs["values"], folder)
+    (folder / HYPER).write_text(hyper_page(space, study, best, result), encoding="utf-8")
+    return result
+
+
+def run_best(space: Space, values: dict, folder: Path) -> dict:
+    """Train and test the best configuration as ``run_recbole`` will: one seed for split and model."""
+    cell = space.cell(values, "best", space.split_seed)
+    result = read_result(folder / "best" / cell.folder)
+    if result and "failed" not in result and result["fingerprint"] == cell.fingerprint:
+        return result
+    worker = Worker((folder / "best").resolve(), None, os.cpu_count() or 1, keep_checkpoint=True)
+    try:
+        worker.start(cell)
+        while (message := worker.listen())[0] == "epoch":
+            worker.go_on()
+    finally:
+        worker.end()
+    return message[1]
+
+
+def page(space: Space, study: optuna.Study) -> str:
+    """Optuna's own plots, as far as the trials allow, in one file that needs no network."""
+    from optuna import visualization
+
+    plots = {
+        "History": visualization.plot_optimization_history,
+        "Importance of the parameters": visualization.plot_param_importances,
+        "Learning curves": visualization.plot_intermediate_values,
+        "Slices": visualization.plot_slice,
+    }
+    parts = []
+    for title, plot in plots.items():
+        try:
+            figure = plot(study)
+        except (RuntimeError, ValueError, ImportError) as problem:
+            parts.append(f"<h2>{title}</h2><p>Not shown: {escape(str(problem))}</p>")
+            continue
+        parts.append(f"<h2>{title}</h2>{figure.to_html(full_html=False, include_plotlyjs=False)}")
+    trials = trials_table(study).sort_values("valid", ascending=False)
+    table = trials.to_html(index=False, na_rep="")
+    return f"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<title>{escape(space.name)}</title><script>{get_plotlyjs()}</script>
+<style>{STYLE}</style>
+</head><body><h1>{escape(space.name)}</h1><p>Validation {escape(space.valid_metric)} of
+{escape(str(space.settings["model"]))} on {escape(space.label)}.</p>{"".join(parts)}<h2>Trials</h2>{table}
+</body></html>"""
+
+
+def hyper_page(space: Space, study: optuna.Study, best, result: dict) -> str:
+    """The hyper-parameter page in the form of RecBole's public ones."""
+    seconds = [trial.user_attrs["seconds"] for trial in study.trials if "seconds" in trial.user_attrs]
+    of_data = {key: value for key, value in space.dataset.items() if key != "data_path"}
+    fixed = {key: value for key, value in space.settings.items() if key != "model"}
+    tested = result.get("test", {"failed": result.get("failed")})
+    lines = [f"# {space.settings['model']} on {space.label}", "", "- **Data set**", "", "```yaml"]
+    lines += [yaml.safe_dump(of_data, sort_keys=False).strip(), "```", ""]
+    lines += [f"- **Time cost**: {sum(seconds) / len(seconds):.1f} s a trial, {len(seconds)} trials", ""]
+    lines += ["- **Search space**", "", "```", *(each.hyper_test for each in space.parameters), "```", ""]
+    if fixed:
+        lines += ["- **Fixed**", "", "```yaml", yaml.safe_dump(fixed, sort_keys=False).strip(), "```", ""]
+    values = best.user_attrs["values"]
+    lines += [
+        "- **Best parameters**",
+        "",
+        "```yaml",
+        yaml.safe_dump(values, sort_keys=False).strip(),
+        "```",
+        "",
+    ]
+    lines += ["- **Logged results**", "", "```", f"valid {space.valid_metric}: {best.value:.4f}"]
+    lines += [f"test {metric}: {value}" for metric, value in tested.items()]
+    return "\n".join([*lines, "```"]) + "\n"

@@ -1,0 +1,317 @@
+"""The search: Optuna proposes, the processes of ``compare`` train, validation judges.
+
+Optuna keeps the study in a database, so that a search can be stopped at any moment and joined from
+other processes and machines. It was chosen over RecBole's hyperopt and Ray because it does that,
+prunes, and draws its own plots.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from dataclasses import asdict
+from itertools import product
+from multiprocessing.connection import wait
+from pathlib import Path
+from statistics import mean
+from time import monotonic
+
+import optuna
+import yaml
+from optuna.trial import FrozenTrial, Trial, TrialState
+from tqdm import tqdm
+
+from recbole_vae_plugin.compare.experiment import Cell
+from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.tune.space import Space
+from recbole_vae_plugin.values import refuse
+
+SPACE, TRIALS, STUDY = "space.yaml", "trials", "study.db"
+#: Proposals in a row that were tried before; then there are no new ones.
+MOST_REPEATS = 20
+#: Seconds without a sign of life after which a trial counts as abandoned and is run again.
+HEARTBEAT, GRACE = 5, 20
+#: Epochs that every trial may train, and trials that finish, before weak ones are stopped.
+WARM_UP_EPOCHS, WARM_UP_TRIALS = 5, 5
+
+
+def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
+    """The study of this search, new or as far as it has come.
+
+    Args:
+        space: checked.
+        folder: of the results; the database is a file in it unless ``storage`` is given.
+        storage: an address as SQLAlchemy writes them.
+
+    Raises:
+        ValueError: the folder or the study is of another search.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / SPACE).is_file():
+        known = yaml.safe_load((folder / SPACE).read_text(encoding="utf-8"))["name"]
+        if known != space.name:
+            refuse("results", str(folder), f"another folder: it holds the search {known}")
+    # experimental: the heartbeat, and sampling several parameters together
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    # the search records its own heartbeats
+    warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = storage or f"sqlite:///{(folder / STUDY).resolve()}"
+    try:
+        backend = optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+    except Exception as problem:
+        raise ValueError(f"--storage: got {url!r}; it cannot be opened: {problem}") from problem
+    study = optuna.create_study(
+        storage=backend,
+        study_name=space.name,
+        direction="maximize",
+        load_if_exists=True,
+        # processes that search together must not propose the same
+        sampler=optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True),
+        pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS),
+    )
+    definition = json.dumps(definition_of(space), sort_keys=True, default=str)
+    if study.user_attrs.setdefault("space", definition) != definition:
+        refuse(
+            "results",
+            str(folder),
+            f"another folder or name: there {space.name} is a search with other settings",
+        )
+    study.set_user_attr("space", definition)
+    (folder / SPACE).write_text(yaml.safe_dump(json.loads(definition), sort_keys=False), encoding="utf-8")
+    return study
+
+
+def definition_of(space: Space) -> dict:
+    """What must stay as it is while a search goes on; its length may change."""
+    content = asdict(space)
+    for changeable in ("trials", "hours"):
+        content.pop(changeable)
+    content["dataset"].pop("data_path")
+    return content
+
+
+class Search:
+    """A search in progress, in this process and perhaps in others.
+
+    Args:
+        study: from :func:`open_study`.
+        space: checked.
+        runs: folder for the trials' files.
+    """
+
+    def __init__(self, study: optuna.Study, space: Space, runs: Path):
+        self.study, self.space, self.runs = study, space, runs
+        self.running: dict[Worker, Running] = {}
+        self.workers: list[Worker] = []
+
+    def run(self, jobs: int) -> None:
+        """Run trials until there are as many as asked for, or time is up.
+
+        Raises:
+            KeyboardInterrupt: the trials that were running will be run again by whoever goes on.
+        """
+        end = monotonic() + 3600 * self.space.hours if self.space.hours else float("inf")
+        jobs = max(1, min(jobs, self.goal - len(self.finished())))
+        threads = max(1, (os.cpu_count() or 1) // jobs)
+        form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
+        with tempfile.TemporaryDirectory() as cache, tqdm(total=self.goal, bar_format=form) as bar:
+            bar.update(len(self.finished()))
+            shared = Path(cache) if jobs > 1 else None
+            try:
+                while True:
+                    self.take_back_abandoned()
+                    found = True
+                    while found and len(self.running) < jobs and monotonic() < end and self.may_start():
+                        found = self.start(shared, threads)
+                    over = monotonic() >= end or len(self.finished()) >= self.goal
+                    if not self.running and (over or self.exhausted(found)):
+                        return
+                    self.listen(bar)
+            finally:
+                for entry in self.running.values():
+                    self.study.tell(entry.trial, state=TrialState.FAIL)
+                for worker in self.workers:
+                    worker.end()
+
+    @property
+    def goal(self) -> int:
+        """How many trials there are to be: no more than there are configurations."""
+        return int(min(self.space.trials, self.space.size))
+
+    def finished(self) -> list[FrozenTrial]:
+        """Trials that ended by themselves, failed ones included."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if ended(trial)]
+
+    def may_start(self) -> bool:
+        """Whether another trial is wanted beside those finished and running, here or elsewhere."""
+        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return len(self.finished()) + len(running) < self.goal
+
+    def exhausted(self, found: bool) -> bool:
+        """Whether no proposal was new and nothing runs that may yet be abandoned."""
+        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
+        return not found and not running
+
+    def take_back_abandoned(self) -> None:
+        """Have the trials of processes that are no more run again."""
+        storage = self.study._storage
+        for entry in self.running.values():
+            storage.record_heartbeat(entry.trial._trial_id)
+        optuna.storages.fail_stale_trials(self.study)
+        known = {trial.user_attrs.get("again") for trial in self.study.get_trials(deepcopy=False)}
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.FAIL]):
+            counted = ended(trial) or "repeats" in trial.user_attrs
+            if not counted and trial.number not in known and trial.params:
+                self.study.enqueue_trial(trial.params, {"again": trial.number})
+
+    def start(self, cache: Path | None, threads: int) -> bool:
+        """Give a new proposal to an idle process; whether there was one."""
+        proposal = self.propose()
+        if proposal is None:
+            return False
+        idle = [worker for worker in self.workers if worker.alive and worker not in self.running]
+        if not idle:
+            idle = [Worker(self.runs, cache, threads, test=False)]
+            self.workers += idle
+        self.running[idle[0]] = proposal
+        idle[0].start(proposal.cell(self.space))
+        return True
+
+    def propose(self) -> Running | None:
+        """A configuration that nobody has tried or is trying; ``None`` where none comes up."""
+        for _ in range(MOST_REPEATS):
+            trial = self.study.ask()
+            self.study._storage.record_heartbeat(trial._trial_id)
+            values = self.space.suggest(trial)
+            twin = self.twin(trial)
+            if twin is None:
+                return Running(trial, values)
+            trial.set_user_attr("repeats", twin.number)
+            if twin.state == TrialState.COMPLETE:
+                # so that the sampler learns that there is nothing new here
+                self.study.tell(trial, twin.value)
+            else:
+                self.study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def twin(self, trial: Trial) -> FrozenTrial | None:
+        """Another trial with the same values that has ended or is running."""
+        for other in self.study.get_trials(deepcopy=False):
+            same = other.number != trial.number and other.params == trial.params
+            if same and (ended(other) or other.state == TrialState.RUNNING):
+                return other
+        return None
+
+    def listen(self, bar: tqdm) -> None:
+        """Hear what processes have to say, for a second at most."""
+        by_connection = {worker.connection: worker for worker in self.running}
+        for connection in wait(list(by_connection), timeout=1):
+            worker = by_connection[connection]
+            entry = self.running[worker]
+            kind, content = worker.listen()
+            if kind == "epoch":
+                worker.go_on(not self.is_weak(entry, content))
+                continue
+            entry.note(content)
+            if "failed" not in content and "stopped" not in content and entry.seeds_left(self.space):
+                worker.start(entry.cell(self.space))
+                continue
+            del self.running[worker]
+            bar.write(self.record(entry, content))
+        bar.n = min(len(self.finished()), self.goal)
+        bar.set_postfix_str(f", best {best_in_words(self.study)}")
+
+    def is_weak(self, entry: Running, row: dict) -> bool:
+        """Whether the learning curve, of the first model seed, lies below the median of others'."""
+        score = row.get(f"valid_{self.space.valid_metric.lower()}")
+        if score is None or entry.scores:
+            return False
+        entry.trial.report(score, row["epoch"])
+        return entry.trial.should_prune()
+
+    def record(self, entry: Running, result: dict) -> str:
+        """Tell the study how a trial ended; returns a line for the user."""
+        trial = entry.trial
+        for key in ("seconds", "epochs", "values"):
+            trial.set_user_attr(key, getattr(entry, key))
+        label = f"trial {trial.number}: {in_words(entry.values)}"
+        if "failed" in result:
+            trial.set_user_attr("failed", result["failed"])
+            self.study.tell(trial, state=TrialState.FAIL)
+            return f"FAILED {label}: {result['failed']}"
+        if "stopped" in result:
+            self.study.tell(trial, state=TrialState.PRUNED)
+            return f"stopped {label}: weak after {entry.epochs} epochs"
+        self.study.tell(trial, mean(entry.scores))
+        return f"{label}: valid {self.space.valid_metric} {mean(entry.scores):.4f}, {entry.seconds:.0f} s"
+
+
+class Running:
+    """A trial in progress: one model seed after the other."""
+
+    def __init__(self, trial: Trial, values: dict):
+        self.trial, self.values = trial, values
+        self.scores: list[float] = []
+        self.seconds, self.epochs = 0.0, 0
+
+    def cell(self, space: Space) -> Cell:
+        """The run of the next model seed."""
+        return space.cell(self.values, f"trial-{self.trial.number:04}", space.model_seeds[len(self.scores)])
+
+    def note(self, result: dict) -> None:
+        """What a run found; of its metrics only the validation score."""
+        self.seconds += result["seconds"]
+        self.epochs += result.get("epochs", 0)
+        if "valid_score" in result:
+            self.scores.append(result["valid_score"])
+
+    def seeds_left(self, space: Space) -> bool:
+        return len(self.scores) < len(space.model_seeds)
+
+
+def ended(trial: FrozenTrial) -> bool:
+    """Whether a trial came to an end by itself and counts: not interrupted, no repetition."""
+    if trial.state == TrialState.FAIL:
+        return "failed" in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "repeats" not in trial.user_attrs
+
+
+def in_words(values: dict) -> str:
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )
+
+
+def best_in_words(study: optuna.Study) -> str:
+    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+    if not done:
+        return "not known yet"
+    best = max(done, key=lambda trial: trial.value)
+    return f"{best.value:.4f} (trial {best.number})"
+
+
+def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None) -> optuna.Study:
+    """Search, or go on with a search; see :class:`Search`.
+
+    Args:
+        space: checked.
+        folder: for the results.
+        jobs: processes that train side by side.
+        storage: see :func:`open_study`.
+    """
+    study = open_study(space, folder, storage)
+    going = Search(study, space, (folder / TRIALS).resolve())
+    if space.size <= space.trials:
+        choices = [
+            [(parameter.name, json.dumps(value)) for value in parameter.values]
+            for parameter in space.parameters
+        ]
+        for combination in product(*choices):
+            study.enqueue_trial(dict(combination), skip_if_exists=True)
+    if len(going.finished()) < going.goal:
+        going.run(jobs)
+    return study

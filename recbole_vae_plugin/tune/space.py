@@ -1,0 +1,269 @@
+"""What is searched: the space file, read and checked, or one of RecBole's ``hyper.test`` files."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from recbole_vae_plugin.cli import checks
+from recbole_vae_plugin.compare.experiment import (
+    OF_DATA,
+    OF_EXPERIMENT,
+    Cell,
+    explained,
+    mapping,
+    read_datasets,
+    refuse_shared_keys,
+    seed_list,
+)
+from recbole_vae_plugin.config_files import read_config_file
+from recbole_vae_plugin.values import did_you_mean, integer, number, refuse
+
+KEYS = {
+    "name": "what the search is called; by default the name of its file",
+    "model": "the model's name (may stand in `config`)",
+    "config": "a config file of the model, or several",
+    "dataset": "a data set's config file, or a mapping of keys",
+    "settings": "keys that stay as they are",
+    "parameters": "a mapping from a key to what it may be, or a hyper.test file",
+    "trials": "how many configurations to try",
+    "hours": "when to stop starting trials, if there is a limit",
+    "seeds": "split: seed of the data split; model: seeds that each configuration is trained with",
+    "metrics": "RecBole's metrics",
+    "topk": "lengths of the list of recommendations",
+    "valid_metric": "the metric to maximise on validation data",
+}
+KINDS = ("choice", "uniform", "loguniform", "quniform", "integer", "logint")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One key and the values it may take.
+
+    Attributes:
+        kind: one of :data:`KINDS`.
+        values: the choices; or low and high; for quniform also the step.
+        when: other parameters' values without which this one is not in play.
+    """
+
+    name: str
+    kind: str
+    values: tuple
+    when: dict[str, Any]
+
+    @classmethod
+    def read(cls, name: str, given) -> Parameter:
+        """From the mapping of a space file, such as ``{uniform: [0, 1]}``; a list is a choice.
+
+        Raises:
+            ValueError: names the parameter, what it got and what is allowed.
+        """
+        where = f"parameters.{name}"
+        given = {"choice": given} if isinstance(given, list) else mapping(where, given, None)
+        when = mapping(f"{where}.when", given.get("when", {}), None)
+        kinds = [kind for kind in given if kind != "when"]
+        if len(kinds) != 1 or kinds[0] not in KINDS:
+            hint = did_you_mean(str(kinds[0]), KINDS) if kinds else ""
+            refuse(where, given, f"one of {', '.join(KINDS)}{hint}, and `when`")
+        kind, values = kinds[0], given[kinds[0]]
+        if not isinstance(values, list) or not values:
+            refuse(f"{where}.{kind}", values, "a list of values")
+        if kind == "choice":
+            return cls(name, kind, tuple(values), when)
+        wanted = 3 if kind == "quniform" else 2
+        if len(values) != wanted:
+            refuse(f"{where}.{kind}", values, "[low, high, step]" if wanted == 3 else "[low, high]")
+        check = integer if kind in ("integer", "logint") else number
+        low, high, *step = (check(f"{where}.{kind}", value, 0) for value in values)
+        if not low < high or (kind.startswith("log") and low == 0) or step == [0]:
+            positive = ", both above 0" if kind.startswith("log") else ""
+            refuse(f"{where}.{kind}", values, f"numbers that ascend{positive}")
+        return cls(name, kind, (low, high, *step), when)
+
+    def suggest(self, trial):
+        """A value from an Optuna trial. Lists and nulls are choices, too: Optuna sees their text."""
+        if self.kind == "choice":
+            return json.loads(trial.suggest_categorical(self.name, [json.dumps(v) for v in self.values]))
+        low, high, *step = self.values
+        if self.kind in ("integer", "logint"):
+            return trial.suggest_int(self.name, low, high, log=self.kind == "logint")
+        return trial.suggest_float(
+            self.name, low, high, log=self.kind == "loguniform", step=step[0] if step else None
+        )
+
+    @property
+    def hyper_test(self) -> str:
+        """The line of RecBole's notation; it writes the logarithms of a log-uniform's ends."""
+        if self.kind == "choice":
+            return f"{self.name} choice {list(self.values)!r}"
+        low, high, *step = self.values
+        if self.kind in ("loguniform", "logint"):
+            return f"{self.name} loguniform {math.log(low):.6g},{math.log(high):.6g}"
+        if self.kind == "integer":
+            return f"{self.name} quniform {low},{high},1"
+        return f"{self.name} {self.kind} {','.join(f'{value:g}' for value in self.values)}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """A space file with every other file that it names read in.
+
+    Attributes:
+        label: what the data set is called.
+        dataset, settings: keys of RecBole's config; ``model`` is among the settings.
+        trials: how many to run; ``hours``: after which none is started, or ``None``.
+    """
+
+    name: str
+    label: str
+    dataset: dict
+    settings: dict
+    parameters: tuple[Parameter, ...]
+    trials: int
+    hours: float | None
+    split_seed: int
+    model_seeds: list[int]
+    metrics: list[str]
+    topk: list[int]
+    valid_metric: str
+
+    @classmethod
+    def read(cls, file: str) -> Space:
+        """Read a file; what it names is looked for beside it.
+
+        Raises:
+            ValueError: names the key, the value and what is allowed.
+        """
+        given = read_config_file(file, "space")
+        for key in given:
+            if key not in KEYS:
+                hint = did_you_mean(str(key), KEYS)
+                raise ValueError(f"{key}: a space has no such key{hint}; it has {', '.join(KEYS)}")
+        folder = Path(file).resolve().parent
+        settings: dict = {}
+        files = given.get("config", [])
+        for name in [files] if isinstance(files, str) else files:
+            settings |= read_config_file(folder / name, "config")
+        settings |= mapping("settings", given.get("settings") or {}, None)
+        if "model" in given:
+            settings["model"] = given["model"]
+        refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT)
+        dataset = given.get("dataset")
+        named = [dataset] if isinstance(dataset, str) else {"dataset": dataset}
+        ((label, of_data),) = read_datasets(named, folder).items()
+        if isinstance(dataset, dict):
+            label = of_data["dataset"] = dataset.get("dataset")
+        seeds = mapping("seeds", given.get("seeds", {"split": 2020, "model": 2020}), ("split", "model"))
+        splits = seed_list("seeds.split", seeds.get("split"))
+        if len(splits) > 1:
+            refuse("seeds.split", splits, "one seed: a search on several splits would see test items of each")
+        topk = given.get("topk", [10])
+        topk = topk if isinstance(topk, list) else [topk]
+        parameters = read_parameters(given.get("parameters"), folder)
+        for parameter in parameters:
+            settings.pop(parameter.name, None)
+        hours = given.get("hours")
+        return cls(
+            name=str(given.get("name", Path(file).stem)),
+            label=str(label),
+            dataset=of_data,
+            settings=settings,
+            parameters=parameters,
+            trials=integer("trials", given.get("trials", 20), 1),
+            hours=None if hours is None else number("hours", hours, 0),
+            split_seed=splits[0],
+            model_seeds=seed_list("seeds.model", seeds.get("model")),
+            metrics=given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"]),
+            topk=[integer("topk", k, 1) for k in topk],
+            valid_metric=str(given.get("valid_metric", f"NDCG@{topk[0]}")),
+        )
+
+    def check(self) -> None:
+        """Refuse what RecBole would refuse, before anything is trained.
+
+        Raises:
+            ValueError: names the key, the value and what is allowed.
+        """
+        from recbole.config import Config
+
+        checks.check_model(self.settings.get("model"))
+        checks.check_evaluation({"metrics": self.metrics})
+        model, names = self.settings["model"], [parameter.name for parameter in self.parameters]
+        checks.check_keys(model, [*self.settings, *names, *self.dataset], {})
+        for parameter in self.parameters:
+            refuse_shared_keys("parameters", {parameter.name: None}, OF_DATA | OF_EXPERIMENT)
+            for other in parameter.when:
+                if other not in names[: names.index(parameter.name)]:
+                    refuse(f"parameters.{parameter.name}.when", other, "a parameter that stands before it")
+            ends = parameter.values if parameter.kind == "choice" else parameter.values[:2]
+            for value in ends:
+                with explained(f"parameters.{parameter.name}"):
+                    settings = self.cell({parameter.name: value}, "check", 0).settings
+                    config = Config(model=model, dataset=settings["dataset"], config_dict=settings)
+                    checks.check_config(config)
+
+    def suggest(self, trial) -> dict:
+        """The values of the parameters that are in play in an Optuna trial."""
+        values: dict = {}
+        for parameter in self.parameters:
+            if all(values.get(name) == value for name, value in parameter.when.items()):
+                values[parameter.name] = parameter.suggest(trial)
+        return values
+
+    def cell(self, values: dict, label: str, model_seed: int) -> Cell:
+        """A run with these values."""
+        evaluation = {"metrics": self.metrics, "topk": self.topk, "valid_metric": self.valid_metric}
+        settings = {**self.dataset, **self.settings, **values, **evaluation}
+        return Cell(self.label, label, self.split_seed, model_seed, settings)
+
+    @property
+    def size(self) -> float:
+        """How many configurations there are; infinite unless every parameter is a choice."""
+        if any(parameter.kind != "choice" or parameter.when for parameter in self.parameters):
+            return math.inf
+        return math.prod(len(parameter.values) for parameter in self.parameters)
+
+    def with_trials(self, trials: int | None) -> Space:
+        return self if trials is None else replace(self, trials=integer("--trials", trials, 1))
+
+
+def read_parameters(given, folder: Path) -> tuple[Parameter, ...]:
+    """From a mapping, or from a file in RecBole's notation."""
+    if isinstance(given, str):
+        return read_hyper_test(folder / given)
+    if not isinstance(given, dict) or not given:
+        refuse("parameters", given, KEYS["parameters"])
+    return tuple(Parameter.read(str(name), content) for name, content in given.items())
+
+
+def read_hyper_test(file: Path) -> tuple[Parameter, ...]:
+    """The lines ``name kind values`` of a RecBole ``hyper.test`` file.
+
+    Raises:
+        ValueError: names the line.
+    """
+    if not file.is_file():
+        refuse("parameters", str(file), "an existing file")
+    parameters = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        name, _, rest = line.strip().partition(" ")
+        kind, _, values = rest.strip().partition(" ")
+        if not values:
+            continue
+        try:
+            found = list(ast.literal_eval(values if kind == "choice" else f"[{values}]"))
+            # a list among the choices is written as a text there
+            found = [ast.literal_eval(v) if str(v).startswith("[") else v for v in found]
+        except (SyntaxError, ValueError) as problem:
+            raise ValueError(f"parameters: {file.name}: {line!r} is not understood") from problem
+        if kind == "loguniform":
+            found = [math.exp(value) for value in found]
+        with explained(f"{file.name}: {line!r}"):
+            parameters.append(Parameter.read(name, {kind: found}))
+    if not parameters:
+        refuse("parameters", str(file), "a file with lines such as `learning_rate choice [0.01, 0.001]`")
+    return tuple(parameters)
