@@ -9,11 +9,13 @@ from pathlib import Path
 import optuna
 import pandas as pd
 import yaml
+from filelock import FileLock
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.tune.search import LOCK
 from recbole_vae_plugin.tune.space import Space
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
@@ -54,7 +56,7 @@ def best_config(space: Space, values: dict) -> dict:
     return {**settings, "seed": space.split_seed}
 
 
-def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict | None:
+def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
     """Write all files; once every trial is done, run the best configuration and look at test data for
     the first time.
 
@@ -64,6 +66,12 @@ def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict | Non
     Raises:
         ValueError: no trial has finished.
     """
+    # of processes that shared a search, the first to end runs the best configuration for all
+    with FileLock(folder / LOCK):
+        return _write_outcome(space, study, folder)
+
+
+def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
     trials_table(study).to_csv(folder / "trials.csv", index=False)
     best = best_trial(study)
     config = best_config(space, best.user_attrs["values"])

@@ -20,6 +20,7 @@ from time import monotonic
 
 import optuna
 import yaml
+from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
@@ -28,7 +29,7 @@ from recbole_vae_plugin.compare.runner import Worker
 from recbole_vae_plugin.tune.space import Space
 from recbole_vae_plugin.values import refuse
 
-SPACE, TRIALS, STUDY = "space.yaml", "trials", "study.db"
+SPACE, TRIALS, STUDY, LOCK = "space.yaml", "trials", "study.db", ".lock"
 #: Proposals in a row that were tried before; then there are no new ones.
 MOST_REPEATS = 20
 #: Seconds without a sign of life after which a trial counts as abandoned and is run again.
@@ -48,7 +49,6 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
     Raises:
         ValueError: the folder or the study is of another search.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     if (folder / SPACE).is_file():
         known = yaml.safe_load((folder / SPACE).read_text(encoding="utf-8"))["name"]
         if known != space.name:
@@ -303,7 +303,10 @@ def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None
         jobs: processes that train side by side.
         storage: see :func:`open_study`.
     """
-    study = open_study(space, folder, storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    # processes that start together must not both make the tables
+    with FileLock(folder / LOCK):
+        study = open_study(space, folder, storage)
     going = Search(study, space, (folder / TRIALS).resolve())
     if space.size <= space.trials:
         choices = [
