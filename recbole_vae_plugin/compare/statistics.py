@@ -122,7 +122,7 @@ def wilcoxon(differences: np.ndarray) -> float:
     """Two-sided p of the signed-rank test; a user without a difference counts half to each side."""
     if not np.any(differences):
         return 1.0
-    return float(stats.wilcoxon(differences, zero_method="zsplit", method="asymptotic").pvalue)
+    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
