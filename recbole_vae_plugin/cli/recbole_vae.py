@@ -65,7 +65,7 @@ def compare(options) -> int:
 def tune(options) -> int:
     """Search, then run the best configuration and write everything."""
     from recbole_vae_plugin.tune.outcome import write_outcome
-    from recbole_vae_plugin.tune.search import search
+    from recbole_vae_plugin.tune.search import search, still_running
     from recbole_vae_plugin.tune.space import Space
 
     space = Space.read(options.space).with_trials(options.trials)
@@ -76,6 +76,9 @@ def tune(options) -> int:
     space.check()
     folder = Path(options.results or Path("results", space.name))
     study = search(space, folder, options.jobs, options.storage)
+    if still_running(study):
+        print("other processes are still searching; the last to end runs the best configuration")
+        return 0
     result = write_outcome(space, study, folder)
     if "failed" in result:
         print(

@@ -165,7 +165,9 @@ class Worker:
 
     def start(self, cell: Cell) -> None:
         self.cell = self.last = cell
-        self.connection.send(cell)
+        # a process that died while idle is heard of by listen
+        with contextlib.suppress(OSError):
+            self.connection.send(cell)
 
     def choose(self, waiting: deque[Cell]) -> Cell:
         """The next cell, if possible one on the data that this process has prepared."""
@@ -194,7 +196,8 @@ class Worker:
         """A process that was killed wrote no result; say so in its stead."""
         final = self.runs / self.cell.folder
         result = read_result(final)
-        if result and "failed" not in result:
+        same = result and result["fingerprint"] == self.cell.fingerprint
+        if same and "failed" not in result:
             # it died between writing its result and saying so
             return result
         code = self.process.exitcode

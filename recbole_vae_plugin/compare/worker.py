@@ -75,7 +75,7 @@ def ask(connection: Connection, row: dict) -> bool:
     tell(connection, ("epoch", row))
     try:
         return connection.recv()
-    except EOFError:
+    except (EOFError, OSError):
         os._exit(1)
 
 

@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
-from recbole_vae_plugin.tune.search import LOCK
+from recbole_vae_plugin.tune.search import LOCK, ended
 from recbole_vae_plugin.tune.space import Space
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
@@ -75,7 +75,8 @@ def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
     trials_table(study).to_csv(folder / "trials.csv", index=False)
     best = best_trial(study)
     config = best_config(space, best.user_attrs["values"])
-    text = f"# the best of {len(study.trials)} trials: validation {space.valid_metric} {best.value:.4f}\n"
+    tried = sum(map(ended, study.trials))
+    text = f"# the best of {tried} trials: validation {space.valid_metric} {best.value:.4f}\n"
     (folder / BEST).write_text(text + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / PAGE).write_text(page(space, study), encoding="utf-8")
     result = run_best(space, best.user_attrs["values"], folder)

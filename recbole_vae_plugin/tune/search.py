@@ -7,7 +7,9 @@ prunes, and draws its own plots.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import tempfile
 import warnings
@@ -16,7 +18,7 @@ from itertools import product
 from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import mean
-from time import monotonic
+from time import time
 
 import optuna
 import yaml
@@ -33,7 +35,7 @@ SPACE, TRIALS, STUDY, LOCK = "space.yaml", "trials", "study.db", ".lock"
 #: Proposals in a row that were tried before; then there are no new ones.
 MOST_REPEATS = 20
 #: Seconds without a sign of life after which a trial counts as abandoned and is run again.
-HEARTBEAT, GRACE = 5, 20
+GRACE = 20
 #: Epochs that every trial may train, and trials that finish, before weak ones are stopped.
 WARM_UP_EPOCHS, WARM_UP_TRIALS = 5, 5
 
@@ -53,14 +55,12 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         known = yaml.safe_load((folder / SPACE).read_text(encoding="utf-8"))["name"]
         if known != space.name:
             refuse("results", str(folder), f"another folder: it holds the search {known}")
-    # experimental: the heartbeat, and sampling several parameters together
+    # experimental: sampling several parameters together
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    # the search records its own heartbeats
-    warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage or f"sqlite:///{(folder / STUDY).resolve()}"
     try:
-        backend = optuna.storages.RDBStorage(url, heartbeat_interval=HEARTBEAT, grace_period=GRACE)
+        backend = optuna.storages.RDBStorage(url)
     except Exception as problem:
         raise ValueError(f"--storage: got {url!r}; it cannot be opened: {problem}") from problem
     study = optuna.create_study(
@@ -106,6 +106,9 @@ class Search:
         self.study, self.space, self.runs = study, space, runs
         self.running: dict[Worker, Running] = {}
         self.workers: list[Worker] = []
+        # of the processes on this machine one at a time proposes
+        self.lock = FileLock(runs.parent / LOCK)
+        self.nothing_new = False
 
     def run(self, jobs: int) -> None:
         """Run trials until there are as many as asked for, or time is up.
@@ -113,7 +116,7 @@ class Search:
         Raises:
             KeyboardInterrupt: the trials that were running will be run again by whoever goes on.
         """
-        end = monotonic() + 3600 * self.space.hours if self.space.hours else float("inf")
+        end = math.inf if self.space.hours is None else self.started() + 3600 * self.space.hours
         jobs = max(1, min(jobs, self.goal - len(self.finished())))
         threads = max(1, (os.cpu_count() or 1) // jobs)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
@@ -122,17 +125,18 @@ class Search:
             shared = Path(cache) if jobs > 1 else None
             try:
                 while True:
-                    self.take_back_abandoned()
-                    found = True
-                    while found and len(self.running) < jobs and monotonic() < end and self.may_start():
-                        found = self.start(shared, threads)
-                    over = monotonic() >= end or len(self.finished()) >= self.goal
-                    if not self.running and (over or self.exhausted(found)):
+                    self.give_signs_of_life()
+                    with self.lock:
+                        self.take_back_abandoned()
+                        while len(self.running) < jobs and time() < end and self.may_start():
+                            self.start(shared, threads)
+                    over = time() >= end or len(self.finished()) >= self.goal
+                    if not self.running and (over or (self.nothing_new and not self.others_run())):
                         return
                     self.listen(bar)
             finally:
                 for entry in self.running.values():
-                    self.study.tell(entry.trial, state=TrialState.FAIL)
+                    self.study.tell(entry.trial, state=TrialState.FAIL, skip_if_finished=True)
                 for worker in self.workers:
                     worker.end()
 
@@ -145,56 +149,69 @@ class Search:
         """Trials that ended by themselves, failed ones included."""
         return [trial for trial in self.study.get_trials(deepcopy=False) if ended(trial)]
 
+    def started(self) -> float:
+        """When the search began, in seconds since the epoch."""
+        began = self.study.user_attrs.get("began") or time()
+        self.study.set_user_attr("began", began)
+        return began
+
     def may_start(self) -> bool:
         """Whether another trial is wanted beside those finished and running, here or elsewhere."""
         running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return len(self.finished()) + len(running) < self.goal
+        return not self.nothing_new and len(self.finished()) + len(running) < self.goal
 
-    def exhausted(self, found: bool) -> bool:
-        """Whether no proposal was new and nothing runs that may yet be abandoned."""
-        running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return not found and not running
+    def others_run(self) -> bool:
+        """Whether other processes are at work on the study, or were until lately."""
+        return len(self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])) > len(self.running)
+
+    def give_signs_of_life(self) -> None:
+        """Let other processes know that the trials here are not abandoned."""
+        for entry in self.running.values():
+            if time() - entry.sign_of_life > GRACE / 5:
+                entry.sign_of_life = time()
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    entry.trial.set_user_attr("sign_of_life", entry.sign_of_life)
 
     def take_back_abandoned(self) -> None:
         """Have the trials of processes that are no more run again."""
-        storage = self.study._storage
-        for entry in self.running.values():
-            storage.record_heartbeat(entry.trial._trial_id)
-        optuna.storages.fail_stale_trials(self.study)
-        known = {trial.user_attrs.get("again") for trial in self.study.get_trials(deepcopy=False)}
+        trials = self.study.get_trials(deepcopy=False)
+        mine = {entry.trial.number for entry in self.running.values()}
+        for trial in trials:
+            if trial.state == TrialState.RUNNING and trial.number not in mine:
+                seen = trial.user_attrs.get("sign_of_life") or trial.datetime_start.timestamp()
+                if time() - seen > GRACE:
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        again = {trial.user_attrs.get("again") for trial in trials}
         for trial in self.study.get_trials(deepcopy=False, states=[TrialState.FAIL]):
-            counted = ended(trial) or "repeats" in trial.user_attrs
-            if not counted and trial.number not in known and trial.params:
-                self.study.enqueue_trial(trial.params, {"again": trial.number})
+            counted = ended(trial) or "repeats" in trial.user_attrs or trial.number in again
+            # a trial that was queued has its values before it asks for them
+            values = trial.system_attrs.get("fixed_params") or trial.params
+            if not counted and values:
+                self.study.enqueue_trial(values, {"again": trial.number})
 
-    def start(self, cache: Path | None, threads: int) -> bool:
-        """Give a new proposal to an idle process; whether there was one."""
+    def start(self, cache: Path | None, threads: int) -> None:
+        """Give a new proposal, if there is one, to an idle process."""
         proposal = self.propose()
+        self.nothing_new = proposal is None
         if proposal is None:
-            return False
+            return
         idle = [worker for worker in self.workers if worker.alive and worker not in self.running]
         if not idle:
             idle = [Worker(self.runs, cache, threads, test=False)]
             self.workers += idle
         self.running[idle[0]] = proposal
         idle[0].start(proposal.cell(self.space))
-        return True
 
     def propose(self) -> Running | None:
         """A configuration that nobody has tried or is trying; ``None`` where none comes up."""
         for _ in range(MOST_REPEATS):
             trial = self.study.ask()
-            self.study._storage.record_heartbeat(trial._trial_id)
             values = self.space.suggest(trial)
             twin = self.twin(trial)
             if twin is None:
                 return Running(trial, values)
             trial.set_user_attr("repeats", twin.number)
-            if twin.state == TrialState.COMPLETE:
-                # so that the sampler learns that there is nothing new here
-                self.study.tell(trial, twin.value)
-            else:
-                self.study.tell(trial, state=TrialState.FAIL)
+            self.study.tell(trial, state=TrialState.FAIL)
         return None
 
     def twin(self, trial: Trial) -> FrozenTrial | None:
@@ -213,6 +230,8 @@ class Search:
             entry = self.running[worker]
             kind, content = worker.listen()
             if kind == "epoch":
+                # told of twice: trained, and validated
+                entry.epochs += "valid_seconds" not in content
                 worker.go_on(not self.is_weak(entry, content))
                 continue
             entry.note(content)
@@ -220,6 +239,7 @@ class Search:
                 worker.start(entry.cell(self.space))
                 continue
             del self.running[worker]
+            self.nothing_new = False
             bar.write(self.record(entry, content))
         bar.n = min(len(self.finished()), self.goal)
         bar.set_postfix_str(f", best {best_in_words(self.study)}")
@@ -229,24 +249,31 @@ class Search:
         score = row.get(f"valid_{self.space.valid_metric.lower()}")
         if score is None or entry.scores:
             return False
-        entry.trial.report(score, row["epoch"])
+        try:
+            entry.trial.report(score, row["epoch"])
+        except optuna.exceptions.UpdateFinishedTrialError:
+            # this process slept so long that another has taken the trial back
+            return True
         return entry.trial.should_prune()
 
     def record(self, entry: Running, result: dict) -> str:
         """Tell the study how a trial ended; returns a line for the user."""
         trial = entry.trial
-        for key in ("seconds", "epochs", "values"):
-            trial.set_user_attr(key, getattr(entry, key))
         label = f"trial {trial.number}: {in_words(entry.values)}"
-        if "failed" in result:
-            trial.set_user_attr("failed", result["failed"])
-            self.study.tell(trial, state=TrialState.FAIL)
-            return f"FAILED {label}: {result['failed']}"
-        if "stopped" in result:
-            self.study.tell(trial, state=TrialState.PRUNED)
-            return f"stopped {label}: weak after {entry.epochs} epochs"
-        self.study.tell(trial, mean(entry.scores))
-        return f"{label}: valid {self.space.valid_metric} {mean(entry.scores):.4f}, {entry.seconds:.0f} s"
+        with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+            for key in ("seconds", "epochs", "values"):
+                trial.set_user_attr(key, getattr(entry, key))
+            failed = result.get("failed") or ("the score is nan" if math.isnan(sum(entry.scores)) else None)
+            if failed:
+                trial.set_user_attr("failed", failed)
+                self.study.tell(trial, state=TrialState.FAIL)
+                return f"FAILED {label}: {failed}"
+            if "stopped" in result:
+                self.study.tell(trial, state=TrialState.PRUNED)
+                return f"stopped {label}: weak after {entry.epochs} epochs"
+            self.study.tell(trial, mean(entry.scores))
+            return f"{label}: valid {self.space.valid_metric} {mean(entry.scores):.4f}, {entry.seconds:.0f} s"
+        return f"left {label}: another process has taken it back"
 
 
 class Running:
@@ -256,6 +283,7 @@ class Running:
         self.trial, self.values = trial, values
         self.scores: list[float] = []
         self.seconds, self.epochs = 0.0, 0
+        self.sign_of_life = 0.0
 
     def cell(self, space: Space) -> Cell:
         """The run of the next model seed."""
@@ -264,12 +292,16 @@ class Running:
     def note(self, result: dict) -> None:
         """What a run found; of its metrics only the validation score."""
         self.seconds += result["seconds"]
-        self.epochs += result.get("epochs", 0)
         if "valid_score" in result:
             self.scores.append(result["valid_score"])
 
     def seeds_left(self, space: Space) -> bool:
         return len(self.scores) < len(space.model_seeds)
+
+
+def still_running(study: optuna.Study) -> bool:
+    """Whether any process is at work on the study."""
+    return bool(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
 
 
 def ended(trial: FrozenTrial) -> bool:
@@ -313,8 +345,9 @@ def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None
             [(parameter.name, json.dumps(value)) for value in parameter.values]
             for parameter in space.parameters
         ]
-        for combination in product(*choices):
-            study.enqueue_trial(dict(combination), skip_if_exists=True)
+        with FileLock(folder / LOCK):
+            for combination in product(*choices):
+                study.enqueue_trial(dict(combination), skip_if_exists=True)
     if len(going.finished()) < going.goal:
         going.run(jobs)
     return study

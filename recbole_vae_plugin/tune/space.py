@@ -77,9 +77,9 @@ class Parameter:
         wanted = 3 if kind == "quniform" else 2
         if len(values) != wanted:
             refuse(f"{where}.{kind}", values, "[low, high, step]" if wanted == 3 else "[low, high]")
-        check = integer if kind in ("integer", "logint") else number
-        low, high, *step = (check(f"{where}.{kind}", value, 0) for value in values)
-        if not low < high or (kind.startswith("log") and low == 0) or step == [0]:
+        check, least = (integer, 0) if kind in ("integer", "logint") else (number, -math.inf)
+        low, high, *step = (check(f"{where}.{kind}", value, least) for value in values)
+        if not low < high or (kind.startswith("log") and low <= 0) or (step and step[0] <= 0):
             positive = ", both above 0" if kind.startswith("log") else ""
             refuse(f"{where}.{kind}", values, f"numbers that ascend{positive}")
         return cls(name, kind, (low, high, *step), when)
@@ -97,14 +97,16 @@ class Parameter:
 
     @property
     def hyper_test(self) -> str:
-        """The line of RecBole's notation; it writes the logarithms of a log-uniform's ends."""
+        """The line of RecBole's notation: lists among choices as texts, the logarithms of a
+        log-uniform's ends, whole numbers as choices, because its ranges are of fractions."""
         if self.kind == "choice":
-            return f"{self.name} choice {list(self.values)!r}"
+            choices = [str(value) if isinstance(value, list) else value for value in self.values]
+            return f"{self.name} choice {choices!r}"
         low, high, *step = self.values
-        if self.kind in ("loguniform", "logint"):
+        if self.kind in ("integer", "logint"):
+            return f"{self.name} choice {list(range(low, high + 1))!r}"
+        if self.kind == "loguniform":
             return f"{self.name} loguniform {math.log(low):.6g},{math.log(high):.6g}"
-        if self.kind == "integer":
-            return f"{self.name} quniform {low},{high},1"
         return f"{self.name} {self.kind} {','.join(f'{value:g}' for value in self.values)}"
 
 
@@ -205,6 +207,8 @@ class Space:
                     settings = self.cell({parameter.name: value}, "check", 0).settings
                     config = Config(model=model, dataset=settings["dataset"], config_dict=settings)
                     checks.check_config(config)
+                if not config["valid_metric_bigger"]:
+                    refuse("valid_metric", self.valid_metric, "a metric of which more is better")
 
     def suggest(self, trial) -> dict:
         """The values of the parameters that are in play in an Optuna trial."""
