@@ -183,7 +183,7 @@ class Experiment:
                 model, dataset = cell.settings["model"], cell.settings["dataset"]
                 config = Config(model=model, dataset=dataset, config_dict=cell.settings)
                 checks.check_config(config)
-                here = {key: config[key] for key in OF_DATA - {"data_path", "dataset"}}
+                here = {key: config[key] for key in sorted(OF_DATA - {"data_path", "dataset"})}
                 for key, value in ground.setdefault(label, here).items():
                     if here[key] != value:
                         refuse(
