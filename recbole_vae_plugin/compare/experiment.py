@@ -111,12 +111,7 @@ class Experiment:
             ValueError: names the key, the value and what is allowed.
         """
         given = read_config_file(file, "experiment")
-        for key in given:
-            if key not in KEYS:
-                allowed = ", ".join(KEYS)
-                raise ValueError(
-                    f"{key}: an experiment has no such key{did_you_mean(str(key), KEYS)}; it has {allowed}"
-                )
+        refuse_unknown_keys("an experiment", given, KEYS)
         folder = Path(file).resolve().parent
         seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
         contestants, contestant_seeds = read_contestants(given.get("contestants"), folder)
@@ -206,6 +201,13 @@ class explained:
     def __exit__(self, kind, problem, traceback) -> None:
         if isinstance(problem, (ValueError, RuntimeError, NotImplementedError)):
             raise ValueError(f"{self.where}: {problem}") from problem
+
+
+def refuse_unknown_keys(what: str, given: dict, known: dict) -> None:
+    for key in given:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise ValueError(f"{key}: {what} has no such key{hint}; it has {', '.join(known)}")
 
 
 def mapping(key: str, value, allowed) -> dict:

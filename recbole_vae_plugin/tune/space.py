@@ -18,6 +18,7 @@ from recbole_vae_plugin.compare.experiment import (
     mapping,
     read_datasets,
     refuse_shared_keys,
+    refuse_unknown_keys,
     seed_list,
 )
 from recbole_vae_plugin.config_files import read_config_file
@@ -141,10 +142,7 @@ class Space:
             ValueError: names the key, the value and what is allowed.
         """
         given = read_config_file(file, "space")
-        for key in given:
-            if key not in KEYS:
-                hint = did_you_mean(str(key), KEYS)
-                raise ValueError(f"{key}: a space has no such key{hint}; it has {', '.join(KEYS)}")
+        refuse_unknown_keys("a space", given, KEYS)
         folder = Path(file).resolve().parent
         settings: dict = {}
         files = given.get("config", [])
