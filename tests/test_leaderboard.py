@@ -130,6 +130,7 @@ def test_a_board_takes_the_row_at_its_rank(results, capsys):
         (["--contestant", "goood"], ["--contestant", "good"]),
         (["--dataset", "toys"], ["--dataset", "toy"]),
         (["--board", "none.json"], ["--board", "none.json"]),
+        (["--search-space", "none.test"], ["--search-space", "none.test", "existing file"]),
         (["--board", "odd.json"], ["--board", "ndcg10"]),
     ],
 )

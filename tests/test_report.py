@@ -61,8 +61,8 @@ def comparison(monkeypatch) -> Comparison:
 
 @pytest.fixture
 def page(comparison) -> Path:
-    report.write_report(comparison, Path("report.html"))
-    return Path("report.html").resolve()
+    report.write_report(comparison, Path("new", "report.html"))
+    return Path("new", "report.html").resolve()
 
 
 def test_the_page_stands_alone_and_escapes_what_users_wrote(page):

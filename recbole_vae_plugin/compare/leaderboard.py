@@ -37,12 +37,12 @@ def publish(results: Results, options) -> None:
     runs = results.finished()
     runs = runs[(runs["dataset"] == dataset) & (runs["contestant"] == contestant)]
     board = read_board(options.board) if options.board else None
+    space = read_space(options.search_space) if options.search_space else None
     folder = Path(options.output or results.folder / "leaderboard")
     page = Path("hyperparameters", f"{slug(dataset)}_{slug(contestant)}.md")
     new = row(runs, contestant, str(page), {field: getattr(options, field) for field in GIVEN})
 
     (folder / page).parent.mkdir(parents=True, exist_ok=True)
-    space = Path(options.search_space).read_text(encoding="utf-8") if options.search_space else None
     (folder / page).write_text(
         hyperparameter_page(results, runs, dataset, contestant, space), encoding="utf-8"
     )
@@ -103,6 +103,13 @@ def two_decimals(value: float) -> str:
 def gigabytes(mebibytes: float) -> str:
     """GB as RecBole counts them; a dash where no GPU was used."""
     return two_decimals(mebibytes / 1024) if mebibytes else "-"
+
+
+def read_space(file: str) -> str:
+    """The text of a search space, or ``ValueError``."""
+    if not Path(file).is_file():
+        refuse("--search-space", file, "the path of an existing file")
+    return Path(file).read_text(encoding="utf-8")
 
 
 def read_board(file: str) -> list[dict]:

@@ -45,6 +45,7 @@ def write_report(comparison: Comparison, file: Path) -> None:
         data=script_json([data_of(comparison, name) for name in datasets]),
         plotly=get_plotlyjs(),
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(file)
