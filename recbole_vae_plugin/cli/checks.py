@@ -108,19 +108,6 @@ def check_valid_metric(config) -> None:
         refuse("valid_metric", config["valid_metric"], ", ".join(sorted(computed)))
 
 
-def check_processes(options) -> None:
-    """Refuse numbers of processes that cannot be, or that this machine cannot serve."""
-    integer("nproc", options.nproc, 1)
-    integer("group_offset", options.group_offset, 0)
-    if options.nproc > 1 or options.world_size > 1:
-        from torch import cuda
-
-        if cuda.device_count() < options.nproc:
-            refuse(
-                "nproc", options.nproc, f"one process a GPU, of which this machine has {cuda.device_count()}"
-            )
-
-
 def check_dataset(config) -> None:
     """Refuse a data set that is not there or whose files cannot be read.
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
+from recbole_vae_plugin.cli.processes import USUAL_PORT, check_gpus, check_processes, launch
 from recbole_vae_plugin.config_files import read_config_file
 from recbole_vae_plugin.models import MODELS
 
@@ -20,6 +21,7 @@ examples:
   run_recbole --model=VAETwin --dataset=ml-100k --loss_type=BCE --denoising=gaussian
   run_recbole --model=DAE --dataset=ml-1m --config_files="configs/datasets/ml-1m.yaml" --epochs=50
   run_recbole --model=EASE --dataset=ml-100k
+  run_recbole --model=VAESplit --dataset=ml-1m --nproc=2
 """
 
 
@@ -96,7 +98,7 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
     for content in reversed(files.values()):
         options.model = options.model or content.get("model")
         options.dataset = options.dataset or content.get("dataset")
-    checks.check_processes(options)
+    check_processes(options)
     checks.check_model(options.model)
     if options.dataset is None:
         checks.refuse("dataset", None, "a data set's name, as in --dataset=ml-100k")
@@ -110,22 +112,7 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
 
     config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
     checks.check_config(config)
-
-
-def launch(options, config_files: Sequence[str]) -> None:
-    """Hand over to RecBole."""
-    from recbole.quick_start import run
-
-    run(
-        options.model,
-        options.dataset,
-        config_file_list=list(config_files),
-        nproc=options.nproc,
-        world_size=options.world_size,
-        ip=options.ip,
-        port=options.port,
-        group_offset=options.group_offset,
-    )
+    check_gpus(options, config)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -144,7 +131,9 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
     result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")
-    result.add_argument("--port", default="5678", help="port of the first machine (default 5678)")
+    result.add_argument(
+        "--port", help=f"port of the first machine (default {USUAL_PORT}; a free one where it is the only)"
+    )
     result.add_argument(
         "--world_size", type=int, default=-1, help="processes on all machines (default nproc)"
     )

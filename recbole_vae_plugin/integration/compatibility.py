@@ -14,6 +14,9 @@ from zipfile import BadZipFile
 
 from recbole_vae_plugin.integration.patching import apply_postponed, module_with, patch_of
 
+#: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
+COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+
 
 @patch_of("recbole")
 def names_that_numpy_removed(recbole) -> None:
@@ -82,13 +85,12 @@ def update_of_scipy_dok_matrix(model) -> None:
 def collection_of_popularity(collector) -> None:
     """RecBole calls .cpu() on counters (issue 2191): ItemCoverage, GiniIndex, AveragePopularity
     and TailPercentage crash everywhere."""
-    outdated = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
     def get_data_struct(self):
         collected = collector.DataStruct()
         for key, value in self.data_struct._data_dict.items():
             collected.set(key, value.cpu() if isinstance(value, collector.torch.Tensor) else value)
-        for key in outdated:
+        for key in COLLECTED_IN_BATCHES:
             if key in self.data_struct:
                 del self.data_struct[key]
         return collected

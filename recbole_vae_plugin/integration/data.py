@@ -20,6 +20,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import EvaluatorType
 
+from recbole_vae_plugin.integration.ranks import SharedBatches, as_single_process
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
@@ -110,7 +111,8 @@ def samplers_of_users(config, built_datasets) -> tuple:
 class UserTrainDataLoader(AbstractDataLoader):
     """Each user with training items once an epoch, `train_batch_size` users a batch.
 
-    A batch is an ``Interaction`` with one field, the user id: int64 ``[B]``.
+    A batch is an ``Interaction`` with one field, the user id: int64 ``[B]``. The ranks of a
+    data-parallel run draw the batches of a run in one process, and share out each of them.
     """
 
     def __init__(self, config, dataset, sampler, shuffle=False):
@@ -118,14 +120,19 @@ class UserTrainDataLoader(AbstractDataLoader):
         users = dataset.inter_feat[dataset.uid_field].unique()
         self.users = Interaction({dataset.uid_field: users})
         self.sample_size = len(users)
-        super().__init__(config, dataset, sampler, shuffle=shuffle)
+        self.shares = SharedBatches(config, self.sample_size, config["train_batch_size"])
+        super().__init__(as_single_process(config), dataset, sampler, shuffle=shuffle)
+        self.config = config
+        if self.shares.ranks > 1:
+            # RecBole's trainer would seed a sampler of its own for each epoch
+            self.shuffle = False
 
     def _init_batch_size_and_step(self):
         self.step = self.config["train_batch_size"]
         self.set_batch_size(self.step)
 
     def collate_fn(self, index):
-        return self.users[index]
+        return self.users[self.shares.own(index)]
 
     def get_model(self, model):
         """RecBole's trainer calls this for dynamic negative sampling; here nothing is sampled."""

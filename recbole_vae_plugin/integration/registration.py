@@ -11,7 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from recbole_vae_plugin.integration import compatibility, startup  # noqa: F401  collects their patches
+from recbole_vae_plugin.integration import (  # noqa: F401  collects their patches
+    compatibility,
+    parallel,
+    startup,
+)
 from recbole_vae_plugin.integration.patching import (
     apply_patches,
     apply_postponed,

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from recbole.trainer import Trainer
 from recbole.utils import set_color
 
 from recbole_vae_plugin.integration.collector import UserCollector
+from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
 from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.monitor import has_collapsed
 
@@ -45,6 +47,9 @@ class AutoEncoderTrainer(Trainer):
     the random generators: resuming it equals never having stopped. It is written to a
     second file first, so that a run that is killed leaves the last good one.
 
+    The ranks of a data-parallel run take the steps that one process would take: each works on its
+    share of the batch, and the gradient is that of the whole batch.
+
     `enable_amp: ~` means bfloat16 where the processor computes in it.
     """
 
@@ -53,7 +58,7 @@ class AutoEncoderTrainer(Trainer):
         if self.device.type == "cpu":
             keep_freed_memory()
         self._train_data = None
-        self._random_state = None
+        self._random_states = None
         self._valid_result = None
         #: what the model noted of the last epoch
         self.monitored = {}
@@ -78,9 +83,9 @@ class AutoEncoderTrainer(Trainer):
     def fit(self, train_data, *args, **kwargs):
         """See RecBole's ``Trainer.fit``."""
         self._train_data = train_data
-        if self._random_state is not None:
-            self._set_random_state(self._random_state)
-            self._random_state = None
+        if self._random_states is not None:
+            self._set_random_state(self._random_states)
+            self._random_states = None
         result = super().fit(train_data, *args, **kwargs)
         if has_collapsed(self.monitored, self.config["latent_dimension"]):
             active = self.monitored["active_units"]
@@ -90,10 +95,26 @@ class AutoEncoderTrainer(Trainer):
             )
         return result
 
-    def _train_epoch(self, *args, **kwargs):
-        loss = super()._train_epoch(*args, **kwargs)
+    def _train_epoch(self, train_data, epoch_idx, loss_func=None, **kwargs):
+        shared = not self.config["single_spec"]
+        if shared:
+            loss_func = self._loss_of_share(train_data.shares, loss_func or self.model.calculate_loss)
+        loss = super()._train_epoch(train_data, epoch_idx, loss_func, **kwargs)
         self.monitored = self.model.monitored()
-        return loss
+        return mean(from_every_rank(loss)) if shared else loss
+
+    def _loss_of_share(self, shares, loss_func):
+        steps = shares.weights()
+
+        def loss_of_share(interaction):
+            self.model.joint_users, weight = next(steps)
+            return loss_func(interaction) * weight
+
+        return loss_of_share
+
+    def sync_grad_loss(self):
+        """RecBole adds up all weights at each step so that each of them has a gradient; ours have."""
+        return 0.0
 
     def _generate_train_loss_output(self, epoch_idx, s_time, e_time, losses):
         speed = self._train_data.sample_size / max(e_time - s_time, 1e-9)
@@ -126,12 +147,14 @@ class AutoEncoderTrainer(Trainer):
         return score, self._valid_result
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
-        if not self.config["single_spec"] and self.config["local_rank"] != 0:
+        random_state = self._get_random_state()
+        random_states = [random_state] if self.config["single_spec"] else from_every_rank(random_state)
+        if place(self.config)[0] != 0:
             return
         file = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         partial = file.with_name(f"{file.name}.partial")
         state = {
-            "config": self.config,
+            "config": as_single_process(self.config),
             "epoch": epoch,
             "cur_step": self.cur_step,
             "best_valid_score": self.best_valid_score,
@@ -139,7 +162,7 @@ class AutoEncoderTrainer(Trainer):
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
             "optimizer": self.optimizer.state_dict(),
-            "random_state": self._get_random_state(),
+            "random_states": random_states,
         }
         torch.save(state, partial, pickle_protocol=4)
         os.replace(partial, file)
@@ -156,7 +179,7 @@ class AutoEncoderTrainer(Trainer):
         self._check_same_model(resume_file, checkpoint)
         super().resume_checkpoint(resume_file)
         self.best_valid_result = checkpoint.get("best_valid_result")
-        self._random_state = checkpoint.get("random_state")
+        self._random_states = checkpoint.get("random_states")
 
     def _check_same_model(self, resume_file, checkpoint):
         there, here = (
@@ -179,10 +202,14 @@ class AutoEncoderTrainer(Trainer):
             "train_data": generator and generator.get_state(),
         }
 
-    def _set_random_state(self, state):
+    def _set_random_state(self, states):
+        rank, ranks = place(self.config)
+        if states[0]["train_data"] is not None:
+            self._train_data.generator.set_state(states[0]["train_data"])
+        if len(states) != ranks:  # resumed by another number of processes
+            return
+        state = states[rank]
         torch.set_rng_state(state["torch"])
         np.random.set_state(state["numpy"])
         if len(state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda"])
-        if state["train_data"] is not None:
-            self._train_data.generator.set_state(state["train_data"])

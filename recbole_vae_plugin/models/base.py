@@ -44,6 +44,8 @@ class AutoEncoderRecommender(GeneralRecommender):
         self.loss_type = settings.loss_type
         self.sampled_items = settings.sampled_items
         self.monitor = Monitor()
+        #: users in the step's batch where several processes share it, else None
+        self.joint_users: int | None = None
         self.interactions = Interactions(
             dataset.inter_feat[self.USER_ID],
             dataset.inter_feat[self.ITEM_ID],
@@ -156,7 +158,9 @@ class VariationalRecommender(AutoEncoderRecommender):
             self.n_updates += 1
         kl = kl_divergence(code.mu, code.logvar)
         self.watch(code, reconstruction=reconstruction, kl=kl.mean())
-        return self.beta * (kl.mean() if self.kl.kl_reduction == "mean" else kl.sum())
+        if self.kl.kl_reduction == "mean":
+            return self.beta * kl.mean()
+        return self.beta * kl.mean() * (self.joint_users or len(kl))
 
     def monitored(self) -> dict[str, float]:
         return super().monitored() | {"beta": float(self.beta)}

@@ -1,0 +1,223 @@
+"""Repairs of RecBole's data-parallel runs: on processors as on GPUs, every user evaluated once,
+one log, one checkpoint that loads like any other.
+
+RecBole knows NCCL alone, pads the users of an evaluation to equal numbers and averages metrics
+that are no averages, names checkpoints by each process's own clock and reads the best one before
+it is sure to be written. Built-in models profit the same way.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+import os
+import warnings
+
+from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.models import MODELS
+
+#: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
+#: group with the interpreter's lock in hand, and wait for a thread that may be waiting for the lock.
+_groups: list = []
+atexit.register(_groups.clear)
+
+
+class Nothing:
+    """Takes any call and does nothing: the TensorBoard of the ranks that write none."""
+
+    def __getattr__(self, name: str):
+        return lambda *args, **kwargs: None
+
+
+def begin(settings: dict, gpus: bool) -> None:
+    """Join the other ranks, and note in the config's settings what this one is."""
+    import torch
+    import torch.distributed as dist
+
+    local_rank, processes = settings["local_rank"], settings["nproc"]
+    if gpus:
+        settings["device"] = torch.device("cuda", local_rank)
+        torch.cuda.set_device(local_rank)
+    else:
+        settings["device"] = torch.device("cpu")
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    # torchrun's own process listens at the address already
+    address = "env://" if dist.is_torchelastic_launched() else f"tcp://{settings['ip']}:{settings['port']}"
+    dist.init_process_group(
+        "nccl" if gpus else "gloo",
+        init_method=address,
+        rank=local_rank + settings["offset"],
+        world_size=settings["world_size"],
+    )
+    _groups.append(dist.group.WORLD)
+    settings["single_spec"] = False
+    if dist.get_rank() != 0:
+        settings |= {"state": "error", "show_progress": False, "verbose": False, "log_wandb": False}
+
+
+@patch_of("recbole.config.configurator")
+def joining_of_ranks(configurator) -> None:
+    """RecBole knows NCCL alone, and its rank 0 of each machine speaks for that machine."""
+    init_device = configurator.Config._init_device
+
+    @functools.wraps(init_device)
+    def init_device_of_rank(self):
+        settings = self.final_config_dict
+        if "local_rank" not in settings:
+            return init_device(self)
+        import torch
+
+        local_rank = settings.pop("local_rank")
+        init_device(self)  # reads gpu_id, as for a run in one process
+        settings["local_rank"] = local_rank
+        gpus = settings["device"].type == "cuda"
+        if gpus and torch.cuda.device_count() < settings["nproc"]:
+            raise ValueError(
+                f"gpu_id: got {settings['gpu_id']!r}; allowed: {settings['nproc']} GPUs of this machine, "
+                "one for each process, or none, as in --gpu_id= (then processors train)"
+            )
+        begin(settings, gpus)
+
+    configurator.Config._init_device = init_device_of_rank
+
+
+@patch_of("recbole.utils.logger")
+def one_log_file(logger) -> None:
+    """RecBole's other ranks leave a log file each, which stays empty."""
+    init_logger = logger.init_logger
+
+    @functools.wraps(init_logger)
+    def init_logger_of_rank(config):
+        from recbole_vae_plugin.integration.ranks import place
+
+        if place(config)[0] == 0:
+            return init_logger(config)
+        logging.basicConfig(level=logging.ERROR)
+
+    logger.init_logger = init_logger_of_rank
+
+
+@patch_of("recbole.data.dataloader.abstract_dataloader")
+def evaluation_of_each_user_once(loaders) -> None:
+    """RecBole's ranks evaluate padding: users twice where their number does not divide."""
+    loader_class = loaders.AbstractDataLoader
+    init = loader_class.__init__
+
+    @functools.wraps(init)
+    def init_of_rank(self, config, dataset, sampler, shuffle=False):
+        if config["single_spec"]:
+            return init(self, config, dataset, sampler, shuffle=shuffle)
+        from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
+
+        from recbole_vae_plugin.integration.ranks import as_single_process, own_part
+
+        if not isinstance(self, (FullSortEvalDataLoader, NegSampleEvalDataLoader)):
+            return init(self, config, dataset, sampler, shuffle=shuffle)
+        init(self, as_single_process(config), dataset, sampler, shuffle=shuffle)
+        self.config = config
+        self.batch_sampler.sampler = own_part(self.sample_size)
+
+    loader_class.__init__ = init_of_rank
+
+
+@patch_of("recbole.evaluator.collector")
+def collection_from_all_ranks(collector) -> None:
+    """RecBole's ranks average their metrics, also those that are no averages over users. Here each
+    rank computes the metrics of all users, from what all ranks have collected."""
+    get_data_struct = collector.Collector.get_data_struct
+
+    @functools.wraps(get_data_struct)
+    def get_data_struct_of_all(self):
+        struct = get_data_struct(self)
+        if self.config["single_spec"]:
+            return struct
+        from recbole_vae_plugin.integration.compatibility import COLLECTED_IN_BATCHES
+        from recbole_vae_plugin.integration.ranks import from_every_rank
+
+        own = {key: struct[key] for key in COLLECTED_IN_BATCHES if key in struct}
+        parts = from_every_rank(own)
+        for key in {key for part in parts for key in part}:
+            struct.set(key, collector.torch.cat([part[key] for part in parts if key in part]))
+        return struct
+
+    collector.Collector.get_data_struct = get_data_struct_of_all
+
+
+@patch_of("recbole.trainer.trainer")
+def training_on_ranks(trainer) -> None:
+    """RecBole gives every model to a GPU, names a checkpoint for each rank, and reads the best one
+    without waiting for it."""
+    abstract, usual = trainer.AbstractTrainer, trainer.Trainer
+    init, save, evaluate = usual.__init__, usual._save_checkpoint, usual.evaluate
+
+    def init_abstract(self, config, model):
+        self.config, self.model = config, model
+        if config["single_spec"]:
+            return
+        on_gpu = config["device"].type == "cuda"
+        if on_gpu:
+            self.model = trainer.torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        with warnings.catch_warnings(category=FutureWarning, action="ignore"):  # torch 2.13 renames it
+            self.distributed_model = trainer.DistributedDataParallel(
+                self.model,
+                device_ids=[config["local_rank"]] if on_gpu else None,
+                # ours are the histories, which never change
+                broadcast_buffers=config["model"] not in MODELS,
+            )
+
+    @functools.wraps(init)
+    def init_on_rank(self, config, model):
+        init(self, config, model)
+        if not config["single_spec"]:
+            from recbole.utils import init_seed
+
+            from recbole_vae_plugin.integration.ranks import from_first_rank, place
+
+            self.saved_model_file = from_first_rank(self.saved_model_file)
+            # RecBole's seed is that of the rank on its machine
+            init_seed(config["seed"] + place(config)[0], config["reproducibility"])
+
+    @functools.wraps(save)
+    def save_on_first_rank(self, *args, **kwargs):
+        from recbole_vae_plugin.integration.ranks import as_single_process, place
+
+        if place(self.config)[0] != 0:
+            return
+        config, self.config = self.config, as_single_process(self.config)
+        try:
+            save(self, *args, **kwargs)
+        finally:
+            self.config = config
+
+    @functools.wraps(evaluate)
+    def evaluate_on_ranks(self, eval_data, load_best_model=True, model_file=None, **kwargs):
+        if not self.config["single_spec"] and load_best_model:
+            load_on_first_rank(self, model_file or self.saved_model_file)
+            load_best_model = False
+        return evaluate(self, eval_data, load_best_model, model_file, **kwargs)
+
+    def load_on_first_rank(self, file):
+        """Only rank 0 is sure to see the file: it wrote it, perhaps on another machine."""
+        from recbole_vae_plugin.integration.ranks import place, take_weights_of_first_rank
+
+        if place(self.config)[0] == 0:
+            checkpoint = trainer.torch.load(file, map_location=self.device, weights_only=False)
+            self.model.load_state_dict(checkpoint["state_dict"])
+            self.model.load_other_parameter(checkpoint.get("other_parameter"))
+            self.logger.info(f"Loading model structure and parameters from {file}")
+        take_weights_of_first_rank(self.model)
+
+    def tensorboard_of_first_rank(logger):
+        wanted = not trainer.torch.distributed.is_initialized() or trainer.torch.distributed.get_rank() == 0
+        return get_tensorboard(logger) if wanted else Nothing()
+
+    get_tensorboard = trainer.get_tensorboard
+    trainer.get_tensorboard = tensorboard_of_first_rank
+    abstract.__init__ = init_abstract
+    usual.__init__ = init_on_rank
+    usual._save_checkpoint = save_on_first_rank
+    usual.evaluate = evaluate_on_ranks
+    # the metrics are those of all users already
+    usual._map_reduce = lambda self, result, num_sample: result
