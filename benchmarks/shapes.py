@@ -9,6 +9,7 @@ import numpy as np
 #: users, items, interactions
 SHAPES = {
     "ml-20m-shape": (136_677, 20_108, 10_000_000),
+    "ml-1m-shape": (6_033, 3_123, 834_449),
     "small-shape": (5_000, 2_000, 250_000),
     "twice the users": (10_000, 2_000, 250_000),
     "twice the items": (5_000, 4_000, 250_000),

@@ -33,3 +33,10 @@ def test_speed_benchmark_measures_all_contestants():
     assert {"VAESplit", "MultiVAE", "MultiVAE-batched", "RecVAE"} <= set(found["ml-100k"])
     for name, figures in found["ml-100k"].items():
         assert figures.get("train epoch", 0) > 0, (name, figures)
+
+
+@pytest.mark.slow
+def test_parallel_benchmark_says_where_the_second_process_goes():
+    found = benchmark("parallel.py", "--dataset", "ml-100k", "--rounds", "1", "--epochs", "2", "--trials", "2")
+    assert all(seconds[0] > 0 for seconds in (found["training"] | found["search"]).values())
+    assert found["lost"]["exchange of gradients"] > 0
