@@ -1,4 +1,4 @@
-"""``recbole-vae``: compare models, tune them, and make tables and pages of what was found."""
+"""``recbole-vae``: compare models, tune them, show what was found, and serve what was trained."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ examples:
   recbole-vae table results/quick --format latex
   recbole-vae table results/quick --format leaderboard --contestant VAESplit
   recbole-vae report results/quick
+  recbole-vae bundle saved/VAESplit-Jan-01-2026_12-00-00.pth ml-100k.vae
+  recbole-vae recommend ml-100k.vae --items 1,50,181 -k 5
+  recbole-vae recommend ml-100k.vae --input users.jsonl --output recommendations.jsonl
+  recbole-vae export ml-100k.vae ml-100k.onnx
 """
 
 
@@ -116,6 +120,48 @@ def report(options) -> None:
     print(f"written to {file}")
 
 
+def bundle(options) -> None:
+    """Write what serving needs of a checkpoint into one file."""
+    from recbole_vae_plugin.integration.checkpoint import bundle_of
+    from recbole_vae_plugin.serving.bundle import write_bundle
+
+    made = bundle_of(options.checkpoint, options.titles)
+    write_bundle(made, options.output)
+    titles = "with titles" if made.vocabulary.titles else "without titles"
+    print(
+        f"written to {options.output}: {made.model} of {made.dataset}, {len(made.vocabulary):,} items "
+        f"{titles}, {options.output.stat().st_size / 2**20:.1f} MiB"
+    )
+
+
+def recommend(options) -> None:
+    """Recommend to one user, or to a file of them."""
+    from recbole_vae_plugin.serving.many import recommend_many
+    from recbole_vae_plugin.serving.recommender import Recommender
+    from recbole_vae_plugin.serving.show import show
+
+    if (options.input is None) != (options.output is None):
+        raise ValueError("--input and --output: got one of them; allowed: both, or --items")
+    recommender = Recommender.load(options.bundle)
+    if options.input is None:
+        show(recommender, [item.strip() for item in options.items.split(",")], options.k)
+        return
+    summary = recommend_many(recommender, options.input, options.output, options.k)
+    print(f"written to {options.output}; {summary}")
+
+
+def export(options) -> None:
+    """Write a bundle as ONNX."""
+    from recbole_vae_plugin.serving.bundle import read_bundle
+    from recbole_vae_plugin.serving.export import export_onnx
+
+    difference = export_onnx(read_bundle(options.bundle), options.output)
+    print(
+        f"written to {options.output}: histories [users, items] to scores [users, items]; onnxruntime's "
+        f"scores differ from torch's by {difference:.1g} at most"
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     result = argparse.ArgumentParser(
@@ -189,6 +235,48 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")
     one.add_argument("--output", metavar="FILE.html", help="default RESULTS/report.html")
     one.set_defaults(command=report)
+
+    one = commands.add_parser(
+        "bundle",
+        help="make a trained model into one file that needs no RecBole",
+        description="Read a checkpoint of VAESplit, VAETwin or DAE, and the data set that it was trained on, "
+        "and write a bundle: weights, settings, item ids, titles and popularity in one file that holds no "
+        "code. Opening a checkpoint may run code: bundle only your own.",
+    )
+    one.add_argument("checkpoint", metavar="CHECKPOINT.pth", help="what RecBole saved")
+    one.add_argument("output", metavar="OUT.vae", type=Path, help="the bundle; an older one is replaced")
+    one.add_argument(
+        "--titles", metavar="FIELD", help="field of the data set's .item file (default: the title or name)"
+    )
+    one.set_defaults(command=bundle)
+
+    one = commands.add_parser(
+        "recommend",
+        help="recommend from a bundle",
+        description="Recommend to one user, from the items that he has, or to a file of users. Items of the "
+        "history are left out; a user without a known item gets the popular ones.",
+        epilog='A line of the input: {"user": "ann", "items": ["1", "50"]}. A line of the output: '
+        '{"user": "ann", "items": ["181", ...], "scores": [...], "popular": false}. Bad lines are reported '
+        "and skipped.",
+    )
+    one.add_argument("bundle", metavar="BUNDLE.vae")
+    whose = one.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--items", metavar="ID,ID,...", help="one user's items, by their original ids")
+    whose.add_argument("--input", metavar="USERS.jsonl", type=Path, help="users, one JSON object a line")
+    one.add_argument("--output", metavar="FILE.jsonl", type=Path, help="with --input: where the answers go")
+    one.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default 10)")
+    one.set_defaults(command=recommend)
+
+    one = commands.add_parser(
+        "export",
+        help="write a bundle as ONNX",
+        description="Write the model of a bundle as ONNX, checked against torch. Input: histories, float32 "
+        "[users, items], not 0 where a user has an item, in the order of the bundle's items (metadata "
+        "item_ids). Output: scores, float32 [users, items], in which what a user has is not left out.",
+    )
+    one.add_argument("bundle", metavar="BUNDLE.vae")
+    one.add_argument("output", metavar="MODEL.onnx", type=Path)
+    one.set_defaults(command=export)
     return result
 
 

@@ -50,10 +50,14 @@ class ModelModule(ModuleType):
 def register() -> None:
     """Register every model and arrange the repairs; harmless when done before.
 
+    Where there is no RecBole there is nothing to register with: what serves bundles works without.
+
     Raises:
         RegistrationError: the RecBole that is installed is not supported, or has a model of
             one of our names.
     """
+    if util.find_spec("recbole") is None:
+        return
     try:
         check_version(version("recbole"))
         for name in MODELS:
@@ -82,10 +86,7 @@ def check_version(found: str) -> None:
 
 def check_name_is_free(name: str) -> None:
     """Raise :class:`RegistrationError` where somebody else already provides that model."""
-    spec = util.find_spec("recbole")
-    if spec is None:
-        raise RegistrationError("recbole-vae-plugin needs RecBole, which cannot be found")
-    (package,) = spec.submodule_search_locations
+    (package,) = util.find_spec("recbole").submodule_search_locations
     own = next(Path(package, "model").glob(f"*/{name.lower()}.py"), None)
     present = sys.modules.get(lookup_module(name))
     taken_by = None

@@ -10,9 +10,8 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_vae_plugin.models.network import network_of
 from recbole_vae_plugin.models.settings import KLSettings, Settings
-from recbole_vae_plugin.nn.autoencoder import AutoEncoder
-from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
@@ -52,15 +51,7 @@ class AutoEncoderRecommender(GeneralRecommender):
             self.n_users,
             self.n_items,
         )
-        self.network = AutoEncoder(
-            self.n_items,
-            settings.mlp_hidden_size,
-            settings.latent_dimension,
-            settings.decoder_hidden_size,
-            settings.activation,
-            DENOISING[settings.denoising](settings.dropout_prob, settings.noise_std),
-            self.head,
-        )
+        self.network = network_of(settings, self.head, self.n_items)
 
     @classmethod
     def check(cls, config) -> None:

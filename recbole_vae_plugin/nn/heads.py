@@ -68,3 +68,7 @@ class DeterministicHead(nn.Module):
 
     def forward(self, hidden) -> Code:
         return Code(self.activation(self.code(hidden)), None)
+
+
+#: Class name -> class: what a file that names its head may mean.
+HEADS = {head.__name__: head for head in (SplitHead, TwinHead, DeterministicHead)}

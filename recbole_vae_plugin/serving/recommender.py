@@ -1,0 +1,212 @@
+"""Recommendations from a bundle: item ids in, item ids out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.interactions import Rows
+from recbole_vae_plugin.serving.bundle import Bundle, read_bundle
+from recbole_vae_plugin.serving.histories import Histories, Unknown, columns_of, item_id, read_histories
+from recbole_vae_plugin.serving.vocabulary import FIRST
+from recbole_vae_plugin.values import did_you_mean, integer, refuse
+
+#: A batch is worked off in parts of at most this many scores (float32: 64 MiB).
+MOST_SCORES = 2**24
+
+Scored = list[tuple[str, float]]
+
+
+class Recommender:
+    """A trained model that recommends to anybody whose items are known, users of its training or not.
+
+    Item ids are those of the data set, as strings; ints are taken for the strings they print as. Ids
+    that the model does not know are skipped, with one warning a call. Calls do not change the object,
+    so that threads may share one.
+
+    Args:
+        bundle: what :func:`~recbole_vae_plugin.serving.bundle.read_bundle` returns.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.vocabulary = bundle.vocabulary
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recommender:
+        """Read a bundle that ``recbole-vae bundle`` wrote; RecBole is not needed.
+
+        Raises:
+            BundleError: it cannot be read, or has been damaged.
+        """
+        return cls(read_bundle(path))
+
+    def recommend(
+        self,
+        items: Any,
+        k: int = 10,
+        *,
+        exclude: Iterable[Any] | None = None,
+        allow: Iterable[Any] | None = None,
+        include_seen: bool = False,
+        with_scores: bool = False,
+        vocabulary: Sequence[Any] | None = None,
+    ) -> list:
+        """The k items that score highest, best first.
+
+        A batch is worked off in parts: beside the answer it takes memory for :data:`MOST_SCORES`
+        scores, however many users there are. A history without a known item gets the items that most
+        users had in the training data, with a warning; their scores are those numbers of users.
+
+        Args:
+            items: what a user has: a list of item ids. Or a batch: a list of such lists, or a scipy
+                sparse matrix ``[users, items]``, every entry other than 0 an item of the user's.
+            k: how many; fewer are returned where fewer are left.
+            exclude: items that nobody is to get.
+            allow: the only items that anybody is to get.
+            include_seen: whether a user may get what he has.
+            with_scores: whether to return (id, score) pairs. Scores order the items of one user; they
+                are no probabilities.
+            vocabulary: with a matrix, the item id of each of its columns.
+
+        Returns:
+            A list of item ids, or of pairs; for a batch a list of such lists.
+
+        Raises:
+            ValueError: an argument is not what it should be; the message names it.
+        """
+        histories = read_histories(items, self.vocabulary, vocabulary)
+        never = self._columns_left_out(exclude, allow, histories.unknown)
+        found = self.rank(histories, k, never, include_seen)
+        _warn_of(histories)
+        if not with_scores:
+            found = [[item for item, _ in one] for one in found]
+        return found[0] if histories.of_one_user else found
+
+    def rank(
+        self,
+        histories: Histories,
+        k: int,
+        never: Sequence[int] = (),
+        include_seen: bool = False,
+    ) -> list[Scored]:
+        """As :meth:`recommend`, from histories that have been read, and without warnings.
+
+        Args:
+            histories: of B users.
+            k: how many items each user gets at most.
+            never: columns that nobody is to get.
+            include_seen: whether a user may get what he has.
+
+        Returns:
+            B lists of (id, score).
+        """
+        k = integer("k", k, 1)
+        rows = histories.rows
+        left_out = torch.tensor([*range(FIRST), *never])
+        part = max(1, MOST_SCORES // rows.n_items)
+        found: list[Scored] = []
+        for begin in range(0, len(rows), part):
+            some = rows.slice(begin, min(begin + part, len(rows)))
+            found += self._rank(some, k, left_out, include_seen)
+        empty = (rows.counts == 0).nonzero().flatten().tolist()
+        if empty:
+            popular = self._popular(k, never)
+            for user in empty:
+                found[user] = list(popular)
+        return found
+
+    @torch.inference_mode()
+    def _rank(self, rows: Rows, k: int, left_out: Tensor, include_seen: bool) -> list[Scored]:
+        scores, _ = self.bundle.network(rows)
+        scores.index_fill_(1, left_out, -torch.inf)
+        if not include_seen:
+            scores[rows.row_index, rows.items] = -torch.inf
+        values, columns = scores.topk(min(k, rows.n_items))
+        ids, first = self.vocabulary.ids, FIRST
+        return [
+            [(ids[column - first], score) for column, score in zip(*one) if score != -torch.inf]
+            for one in zip(columns.tolist(), values.tolist())
+        ]
+
+    def _popular(self, k: int, never: Sequence[int]) -> Scored:
+        allowed = ~np.isin(self.vocabulary.by_popularity, np.asarray(never, dtype=np.int64))
+        columns = self.vocabulary.by_popularity[allowed][:k].tolist()
+        return [
+            (self.vocabulary.id_at(column), float(self.vocabulary.count_at(column))) for column in columns
+        ]
+
+    def _columns_left_out(self, exclude, allow, unknown: Unknown) -> list[int]:
+        never = set() if exclude is None else set(columns_of(exclude, self.vocabulary, unknown))
+        if allow is not None:
+            every = range(FIRST, self.vocabulary.width)
+            never |= set(every).difference(columns_of(allow, self.vocabulary, unknown))
+        return sorted(never)
+
+    def similar_items(self, item: Any, k: int = 10, *, with_scores: bool = False) -> list:
+        """The k items nearest to one, best first, without the item itself.
+
+        Near means the cosine between the items' vectors in the output layer: items are alike if the
+        decoder scores them alike, whatever their popularity, which is in the layer's bias.
+
+        Args:
+            item: its id.
+            k: how many; fewer where there are fewer items.
+            with_scores: whether to return (id, cosine) pairs.
+
+        Raises:
+            ValueError: the item is not known.
+        """
+        name = item_id(item)
+        column = self.vocabulary.columns.get(name)
+        if column is None:
+            known = f"one of the {len(self.vocabulary)} items of the model"
+            refuse("item", item, known + did_you_mean(name, self.vocabulary.ids))
+        vectors = self.bundle.network.output.weight
+        with torch.inference_mode():
+            lengths = torch.linalg.vector_norm(vectors, dim=1) * torch.linalg.vector_norm(vectors[column])
+            cosines = (vectors @ vectors[column]) / lengths.clamp(min=torch.finfo(vectors.dtype).tiny)
+            cosines[[*range(FIRST), column]] = -torch.inf
+            values, columns = cosines.topk(min(integer("k", k, 1), len(self.vocabulary) - 1))
+        found = [(self.vocabulary.id_at(one), value) for one, value in zip(columns.tolist(), values.tolist())]
+        return found if with_scores else [name for name, _ in found]
+
+    @torch.inference_mode()
+    def codes(self, items: Any, *, vocabulary: Sequence[Any] | None = None) -> Code:
+        """The codes of histories, without noise.
+
+        Args:
+            items: one history or a batch, as for :meth:`recommend`.
+            vocabulary: with a matrix, the item id of each of its columns.
+
+        Returns:
+            A named tuple of ``mu`` and ``logvar``, float32 ``[latent_dimension]`` for one user and
+            ``[B, latent_dimension]`` for a batch; ``logvar`` is ``None`` for a deterministic head.
+        """
+        histories = read_histories(items, self.vocabulary, vocabulary)
+        if histories.unknown.count:
+            warnings.warn(str(histories.unknown), stacklevel=2)
+        code = self.bundle.network.encode(histories.rows)
+        if histories.of_one_user:
+            return Code(*(part if part is None else part[0] for part in code))
+        return code
+
+
+def _warn_of(histories: Histories) -> None:
+    """One warning for all that was not as the caller may have thought."""
+    notes = [str(histories.unknown)] if histories.unknown.count else []
+    empty = int((histories.rows.counts == 0).sum())
+    if empty and histories.of_one_user:
+        notes.append("the history holds no known item: these are the popular items")
+    elif empty:
+        of_all = f"{empty} of {len(histories.rows)} histories"
+        notes.append(f"{of_all} hold no known item: these users get the popular items")
+    if notes:
+        warnings.warn("; ".join(notes), stacklevel=3)
