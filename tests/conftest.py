@@ -66,25 +66,30 @@ def settings(blocks_path, tmp_path) -> dict:
     }
 
 
+def prepared(model: str, dataset: str, settings: dict) -> SimpleNamespace:
+    """Everything up to training, as RecBole's quick start does it."""
+    from recbole.config import Config
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import get_model, get_trainer, init_seed
+
+    config = Config(model=model, dataset=dataset, config_dict=settings)
+    init_seed(config["seed"], config["reproducibility"])
+    data = create_dataset(config)
+    train, valid, test = data_preparation(config, data)
+    init_seed(config["seed"], config["reproducibility"])
+    network = get_model(config["model"])(config, train.dataset).to(config["device"])
+    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
+    return SimpleNamespace(
+        config=config, dataset=data, train=train, valid=valid, test=test, model=network, trainer=trainer
+    )
+
+
 @pytest.fixture
 def prepare(settings):
-    """Everything up to training, as RecBole's quick start does it."""
+    """:func:`prepared` on planted data, with settings for a small run."""
 
     def prepare(model: str, dataset: str = "blocks", **overrides) -> SimpleNamespace:
-        from recbole.config import Config
-        from recbole.data import create_dataset, data_preparation
-        from recbole.utils import get_model, get_trainer, init_seed
-
-        config = Config(model=model, dataset=dataset, config_dict={**settings, **overrides})
-        init_seed(config["seed"], config["reproducibility"])
-        data = create_dataset(config)
-        train, valid, test = data_preparation(config, data)
-        init_seed(config["seed"], config["reproducibility"])
-        network = get_model(config["model"])(config, train.dataset).to(config["device"])
-        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
-        return SimpleNamespace(
-            config=config, dataset=data, train=train, valid=valid, test=test, model=network, trainer=trainer
-        )
+        return prepared(model, dataset, {**settings, **overrides})
 
     return prepare
 

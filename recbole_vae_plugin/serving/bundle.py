@@ -267,8 +267,8 @@ def load(settings: Settings, head: type[nn.Module], columns: int, weights: bytes
     if found.keys() != expected.keys():
         names = ", ".join(sorted(found.keys() ^ expected.keys()))
         raise BundleError(f"{WEIGHTS} does not fit the settings: {names} is missing or too much")
-    for name, tensor in found.items():
-        check_tensor(name, tensor, expected[name])
+    for name, tensor in expected.items():
+        check_tensor(name, found[name], tensor)
     network.load_state_dict(found, assign=True)
     return network.requires_grad_(False).eval()
 
