@@ -37,6 +37,8 @@ def test_speed_benchmark_measures_all_contestants():
 
 @pytest.mark.slow
 def test_parallel_benchmark_says_where_the_second_process_goes():
-    found = benchmark("parallel.py", "--dataset", "ml-100k", "--rounds", "1", "--epochs", "2", "--trials", "2")
+    found = benchmark(
+        "parallel.py", "--dataset", "ml-100k", "--rounds", "1", "--epochs", "2", "--trials", "2"
+    )
     assert all(seconds[0] > 0 for seconds in (found["training"] | found["search"]).values())
     assert found["lost"]["exchange of gradients"] > 0

@@ -253,8 +253,9 @@ class TestRecommend:
 
 class TestSimilarItems:
     def test_planted_directions_are_found(self):
-        bundle = small_bundle()
-        weight = bundle.network.output.weight
+        # without hidden layers the code of one item is that item's row
+        bundle = small_bundle(mlp_hidden_size=[])
+        weight = bundle.network.head.both.weight
         weight.zero_()
         # item j points at angle j degrees, and its length says nothing
         angles = torch.deg2rad(torch.arange(40.0))

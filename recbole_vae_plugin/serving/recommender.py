@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from recbole_vae_plugin.nn.heads import Code
@@ -153,8 +155,8 @@ class Recommender:
     def similar_items(self, item: Any, k: int = 10, *, with_scores: bool = False) -> list:
         """The k items nearest to one, best first, without the item itself.
 
-        Near means the cosine between the items' vectors in the output layer: items are alike if the
-        decoder scores them alike, whatever their popularity, which is in the layer's bias.
+        Near means the cosine between codes: items are alike if a user with the one alone is to the
+        model much like a user with the other alone. The first call encodes every item once.
 
         Args:
             item: its id.
@@ -169,14 +171,25 @@ class Recommender:
         if column is None:
             known = f"one of the {len(self.vocabulary)} items of the model"
             refuse("item", item, known + did_you_mean(name, self.vocabulary.ids))
-        vectors = self.bundle.network.output.weight
         with torch.inference_mode():
-            lengths = torch.linalg.vector_norm(vectors, dim=1) * torch.linalg.vector_norm(vectors[column])
-            cosines = (vectors @ vectors[column]) / lengths.clamp(min=torch.finfo(vectors.dtype).tiny)
+            cosines = self._item_directions @ self._item_directions[column]
             cosines[[*range(FIRST), column]] = -torch.inf
             values, columns = cosines.topk(min(integer("k", k, 1), len(self.vocabulary) - 1))
         found = [(self.vocabulary.id_at(one), value) for one, value in zip(columns.tolist(), values.tolist())]
         return found if with_scores else [name for name, _ in found]
+
+    @cached_property
+    def _item_directions(self) -> Tensor:
+        """The code of each column's item alone, of length 1: float32 ``[n_items, latent_dimension]``."""
+        width = self.vocabulary.width
+        alone = Rows(torch.arange(width), torch.arange(width + 1), torch.ones(width), width)
+        part = max(1, MOST_SCORES // width)
+        with torch.inference_mode():
+            parts = [
+                self.bundle.network.encode(alone.slice(begin, min(begin + part, width))).mu
+                for begin in range(0, width, part)
+            ]
+            return F.normalize(torch.cat(parts))
 
     @torch.inference_mode()
     def codes(self, items: Any, *, vocabulary: Sequence[Any] | None = None) -> Code:
