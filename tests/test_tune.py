@@ -55,6 +55,7 @@ class TestSearch:
         assert main(["tune", space(), "--results", "found"]) == 0
         table = trials("found")
         assert (table["state"] == "COMPLETE").sum() == 4 and table["valid"].notna().all()
+        assert table["startup_seconds"].between(0, table["seconds"], inclusive="neither").all()
         best = yaml.safe_load(Path("found/best.yaml").read_text())
         assert best["learning_rate"] == pytest.approx(
             table.loc[table["valid"].idxmax(), "value_learning_rate"]

@@ -199,7 +199,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--trials", type=int, metavar="N", help="how many configurations to try in all")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials side by side (default 1)")
     one.add_argument(
-        "--storage", metavar="URL", help="database of the study, such as postgresql://user@host/name"
+        "--storage",
+        metavar="URL",
+        help="database of the study, such as postgresql+psycopg://user:password@host/name",
     )
     one.set_defaults(command=tune)
 

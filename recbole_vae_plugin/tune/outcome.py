@@ -20,14 +20,16 @@ from recbole_vae_plugin.tune.space import Space
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2rem .6rem }"""
+NOTED = ("seconds", "startup_seconds", "epochs", "failed", "repeats")
 BEST, PAGE, HYPER = "best.yaml", "search.html", "hyperparameters.md"
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """A row a trial: number, state, score, seconds, epochs, why it failed, and its values."""
+    """A row a trial: number, state, score, seconds (of them before the first step), epochs, why it
+    failed, and its values."""
     rows = []
     for trial in study.get_trials(deepcopy=False):
-        noted = {key: trial.user_attrs.get(key) for key in ("seconds", "epochs", "failed", "repeats")}
+        noted = {key: trial.user_attrs.get(key) for key in NOTED}
         values = {f"value_{key}": value for key, value in trial.user_attrs.get("values", {}).items()}
         rows.append(
             {"trial": trial.number, "state": trial.state.name, "valid": trial.value, **noted, **values}

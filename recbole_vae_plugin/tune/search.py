@@ -62,7 +62,10 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
     try:
         backend = optuna.storages.RDBStorage(url)
     except Exception as problem:
-        raise ValueError(f"--storage: got {url!r}; it cannot be opened: {problem}") from problem
+        missing = (
+            '. For PostgreSQL: pip install "psycopg[binary]"' if isinstance(problem, ImportError) else ""
+        )
+        raise ValueError(f"--storage: got {url!r}; it cannot be opened: {problem}{missing}") from problem
     study = optuna.create_study(
         storage=backend,
         study_name=space.name,
@@ -261,7 +264,7 @@ class Search:
         trial = entry.trial
         label = f"trial {trial.number}: {in_words(entry.values)}"
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            for key in ("seconds", "epochs", "values"):
+            for key in ("seconds", "startup_seconds", "epochs", "values"):
                 trial.set_user_attr(key, getattr(entry, key))
             failed = result.get("failed") or ("the score is nan" if math.isnan(sum(entry.scores)) else None)
             if failed:
@@ -272,7 +275,9 @@ class Search:
                 self.study.tell(trial, state=TrialState.PRUNED)
                 return f"stopped {label}: weak after {entry.epochs} epochs"
             self.study.tell(trial, mean(entry.scores))
-            return f"{label}: valid {self.space.valid_metric} {mean(entry.scores):.4f}, {entry.seconds:.0f} s"
+            score = f"valid {self.space.valid_metric} {mean(entry.scores):.4f}"
+            took = f"{entry.seconds:.0f} s, {entry.startup_seconds:.1f} of them before the first step"
+            return f"{label}: {score}, {took}"
         return f"left {label}: another process has taken it back"
 
 
@@ -282,7 +287,7 @@ class Running:
     def __init__(self, trial: Trial, values: dict):
         self.trial, self.values = trial, values
         self.scores: list[float] = []
-        self.seconds, self.epochs = 0.0, 0
+        self.seconds, self.startup_seconds, self.epochs = 0.0, 0.0, 0
         self.sign_of_life = 0.0
 
     def cell(self, space: Space) -> Cell:
@@ -292,6 +297,7 @@ class Running:
     def note(self, result: dict) -> None:
         """What a run found; of its metrics only the validation score."""
         self.seconds += result["seconds"]
+        self.startup_seconds += result.get("prepare_seconds", 0.0) + result.get("build_seconds", 0.0)
         if "valid_score" in result:
             self.scores.append(result["valid_score"])
 
