@@ -264,8 +264,10 @@ class Search:
         trial = entry.trial
         label = f"trial {trial.number}: {in_words(entry.values)}"
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            for key in ("seconds", "startup_seconds", "epochs", "values"):
+            for key in ("seconds", "epochs", "values"):
                 trial.set_user_attr(key, getattr(entry, key))
+            if entry.startup_seconds:  # a run that was stopped does not say
+                trial.set_user_attr("startup_seconds", entry.startup_seconds)
             failed = result.get("failed") or ("the score is nan" if math.isnan(sum(entry.scores)) else None)
             if failed:
                 trial.set_user_attr("failed", failed)
