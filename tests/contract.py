@@ -25,6 +25,13 @@ BAD_VALUES = [
     ("noise_std", -0.1),
     ("loss_type", "BPR"),
     ("sampled_items", -1),
+    ("encoder", "denser"),
+    ("ema_decay", 1.0),
+    ("linear_branch", "slim"),
+    ("linear_reg_weight", -1.0),
+    ("linear_dropout_prob", 1.0),
+    ("linear_user_power", "half"),
+    ("linear_weight", -0.5),
 ]
 BAD_KL_VALUES = [
     ("anneal_cap", -1),
@@ -32,6 +39,7 @@ BAD_KL_VALUES = [
     ("total_anneal_steps", -5),
     ("total_anneal_steps", 1.5),
     ("kl_reduction", "max"),
+    ("kl_weighting", "length"),
 ]
 
 
@@ -227,9 +235,20 @@ class VariationalContract(Contract):
         for reduction, factor in (("mean", 1), ("sum", 12)):
             run = prepare(self.model, **{**variant, "kl_reduction": reduction, "total_anneal_steps": 0})
             run.model.eval()
+            rows = run.model.interactions.rows(users_of(run)[:12])
             code = code or run.model.get_codes(users_of(run)[:12])
             if reduction == "mean":
-                average = run.model.penalty(code, torch.zeros(()))
-            assert run.model.penalty(code, torch.zeros(())).item() == pytest.approx(
+                average = run.model.penalty(code, torch.zeros(()), rows)
+            assert run.model.penalty(code, torch.zeros(()), rows).item() == pytest.approx(
                 factor * average.item(), rel=1e-5
             )
+
+    def test_kl_can_weigh_users_by_their_items(self, prepare, variant):
+        run = prepare(self.model, **{**variant, "kl_weighting": "profile_length", "total_anneal_steps": 0})
+        run.model.eval()
+        users = users_of(run)
+        rows = run.model.interactions.rows(users).slice(0, 20)
+        code = run.model.get_codes(users[:20])
+        kl = 0.5 * (code.logvar.exp() + code.mu**2 - 1 - code.logvar).sum(1)
+        expected = run.model.beta * (kl * rows.to_dense().sum(1)).mean()
+        torch.testing.assert_close(run.model.penalty(code, torch.zeros(()), rows), expected)

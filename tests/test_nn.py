@@ -7,11 +7,13 @@ import sys
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.distributions import Bernoulli, Multinomial, Normal
 from torch.distributions import kl_divergence as torch_kl
 
 from recbole_vae_plugin.nn.denoising import DropoutDenoising, GaussianDenoising, NoDenoising
+from recbole_vae_plugin.nn.encoders import DenselyConnected
 from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, TwinHead
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
@@ -84,6 +86,21 @@ def test_output_layer_scores_single_items():
     layer = OutputLayer(4, N_ITEMS)
     hidden, items = torch.randn(6, 4), torch.randint(N_ITEMS, (6,))
     torch.testing.assert_close(layer(hidden, items), layer(hidden)[torch.arange(6), items])
+
+
+def test_densely_connected_layers_add_up_all_earlier_ones(rows, dense):
+    encoder = DenselyConnected([N_ITEMS, 6, 6, 6], "silu").double()
+    for parameter in encoder.parameters():
+        nn.init.normal_(parameter)
+
+    def activated(number, values):
+        norm = encoder.norms[number]
+        return F.layer_norm(F.silu(values), (6,), norm.weight, norm.bias)
+
+    first = activated(0, dense @ encoder.first.weight + encoder.first.bias)
+    second = activated(1, encoder.others[0](first) + first)
+    third = activated(2, encoder.others[1](second) + first + second)
+    torch.testing.assert_close(encoder(rows), third)
 
 
 def test_hidden_layers_activate_each_layer():

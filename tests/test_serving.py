@@ -27,14 +27,23 @@ from recbole_vae_plugin.serving.vocabulary import Vocabulary
 WARNING_FREE = pytest.mark.filterwarnings("error")
 
 
-@pytest.fixture(scope="module", params=MODELS)
+#: Networks of other parts than the default one, all of which a bundle must carry.
+OTHER_NETWORKS = {
+    "linear branch": {"linear_branch": "ease", "linear_weight": 2.0},
+    "dense encoder": {"encoder": "dense", "mlp_hidden_size": [32, 32]},
+}
+
+
+@pytest.fixture(scope="module", params=[*MODELS, *OTHER_NETWORKS])
 def served(request, tmp_path_factory):
     """A model trained for two epochs on ml-100k, and the bundle made of its checkpoint."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("served"))
         patch.setattr(sys, "argv", ["pytest"])
         settings = {"mlp_hidden_size": [32], "latent_dimension": 8, "epochs": 2, "learning_rate": 0.01}
-        run = prepared(request.param, "ml-100k", {**settings, "show_progress": False, "state": "ERROR"})
+        settings |= OTHER_NETWORKS.get(request.param, {})
+        model = request.param if request.param in MODELS else "VAETwin"
+        run = prepared(model, "ml-100k", {**settings, "show_progress": False, "state": "ERROR"})
         run.trainer.fit(run.train, verbose=False)
         assert main(["bundle", run.trainer.saved_model_file, "one.vae"]) == 0
         recommender = Recommender.load("one.vae")

@@ -12,4 +12,14 @@ class TestVAESplit(VariationalContract):
         "two hidden layers": {"mlp_hidden_size": [32, 16], "activation": "relu"},
         "sampled softmax": {"sampled_items": 15},
         "no hidden layers": {"mlp_hidden_size": []},
+        "dense, averaged, with a linear branch": {
+            "encoder": "dense",
+            "mlp_hidden_size": [32, 32],
+            "activation": "silu",
+            "kl_weighting": "profile_length",
+            "anneal_cap": 0.01,
+            "ema_decay": 0.9,
+            "linear_branch": "ease",
+            "linear_reg_weight": 1.0,
+        },
     }

@@ -5,18 +5,22 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
+from time import perf_counter
 
 import numpy as np
 import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_vae_plugin.integration.climbing import climb
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
 from recbole_vae_plugin.models.settings import Settings
+from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.monitor import has_collapsed
 
 
@@ -50,6 +54,10 @@ class AutoEncoderTrainer(Trainer):
     The ranks of a data-parallel run take the steps that one process would take: each works on its
     share of the batch, and the gradient is that of the whole batch.
 
+    With `ema_decay` the averages of the weights are what is evaluated, saved, and left in the model.
+    With `linear_branch` a training begins by computing it, and `linear_weight: ~` chooses its weight
+    at each validation, so that the best checkpoint holds the weight that made it the best.
+
     `enable_amp: ~` means bfloat16 where the processor computes in it.
     """
 
@@ -63,6 +71,10 @@ class AutoEncoderTrainer(Trainer):
         #: what the model noted of the last epoch
         self.monitored = {}
         self.eval_collector = UserCollector(config)
+        self.average = None
+        if config["ema_decay"]:
+            self.average = WeightAverage(self.model.parameters(), config["ema_decay"])
+            self.optimizer.register_step_post_hook(lambda *_: self.average.update())
         bfloat16 = computes_in_bfloat16(self.device)
         if self.enable_amp is None:
             self.enable_amp = bfloat16
@@ -86,7 +98,13 @@ class AutoEncoderTrainer(Trainer):
         if self._random_states is not None:
             self._set_random_state(self._random_states)
             self._random_states = None
+        if self.model.network.linear is not None and self.start_epoch == 0:
+            self._fit_linear_branch()
+        if self.average and self.average.swapped:
+            self.average.swap()
         result = super().fit(train_data, *args, **kwargs)
+        if self.average:
+            self.average.swap()
         if has_collapsed(self.monitored, self.config["latent_dimension"]):
             active = self.monitored["active_units"]
             self.logger.warning(
@@ -94,6 +112,15 @@ class AutoEncoderTrainer(Trainer):
                 "still vary over users; a smaller anneal_cap leaves more of them"
             )
         return result
+
+    def _fit_linear_branch(self):
+        begin = perf_counter()
+        self.model.fit_linear_branch()
+        items, seconds = len(self.model.network.linear.B), perf_counter() - begin
+        self.logger.info(set_color("linear branch", "blue") + f": {items} x {items} in {seconds:.1f}s")
+
+    def _averages_in_place(self):
+        return self.average.in_place() if self.average else nullcontext()
 
     def _train_epoch(self, train_data, epoch_idx, loss_func=None, **kwargs):
         shared = not self.config["single_spec"]
@@ -142,9 +169,29 @@ class AutoEncoderTrainer(Trainer):
         return interaction, scores.view(-1, self.tot_item_num), positive_u, positive_i
 
     def _valid_epoch(self, *args, **kwargs):
+        with self._averages_in_place():
+            score, result = self._valid_with_best_weight(*args, **kwargs)
         # RecBole saves the best checkpoint before it notes the result that made it the best
-        score, self._valid_result = super()._valid_epoch(*args, **kwargs)
-        return score, self._valid_result
+        self._valid_result = result
+        return score, result
+
+    def _valid_with_best_weight(self, *args, **kwargs):
+        """The validation score and result, with the weight of the linear branch that makes them best."""
+        linear, validate = self.model.network.linear, super()._valid_epoch
+        if linear is None or self.model.linear_settings.weight is not None:
+            return validate(*args, **kwargs)
+
+        results = {}
+
+        def quality(weight):
+            linear.weight.fill_(weight)
+            results[weight] = score, _ = validate(*args, **kwargs)
+            return score if self.valid_metric_bigger else -score
+
+        best = climb(quality, linear.weight.item())
+        linear.weight.fill_(best)
+        self.logger.info(set_color("linear weight", "blue") + f": {best:.3g}")
+        return results[best]
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         random_state = self._get_random_state()
@@ -153,18 +200,20 @@ class AutoEncoderTrainer(Trainer):
             return
         file = Path(kwargs.pop("saved_model_file", self.saved_model_file))
         partial = file.with_name(f"{file.name}.partial")
-        state = {
-            "config": as_single_process(self.config),
-            "epoch": epoch,
-            "cur_step": self.cur_step,
-            "best_valid_score": self.best_valid_score,
-            "best_valid_result": self._valid_result,
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
-            "random_states": random_states,
-        }
-        torch.save(state, partial, pickle_protocol=4)
+        with self._averages_in_place():
+            state = {
+                "config": as_single_process(self.config),
+                "epoch": epoch,
+                "cur_step": self.cur_step,
+                "best_valid_score": self.best_valid_score,
+                "best_valid_result": self._valid_result,
+                "state_dict": self.model.state_dict(),
+                "other_parameter": self.model.other_parameter(),
+                "optimizer": self.optimizer.state_dict(),
+                "random_states": random_states,
+                "average": self.average and self.average.state_while_swapped(),
+            }
+            torch.save(state, partial, pickle_protocol=4)
         os.replace(partial, file)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {file}")
@@ -180,13 +229,18 @@ class AutoEncoderTrainer(Trainer):
         super().resume_checkpoint(resume_file)
         self.best_valid_result = checkpoint.get("best_valid_result")
         self._random_states = checkpoint.get("random_states")
+        if self.average:
+            self.average.resume(checkpoint.get("average"))
 
     def _check_same_model(self, resume_file, checkpoint):
         there, here = (
             {key: config[key] for key in ("model", "dataset")} | asdict(Settings.from_config(config))
             for config in (checkpoint["config"], self.config)
         )
-        shaping = ("model", "dataset", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size")
+        shaping = (
+            *("model", "dataset", "encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size"),
+            "linear_branch",
+        )
         differing = [
             f"{key}: {there[key]} there, {here[key]} here" for key in shaping if there[key] != here[key]
         ]

@@ -11,9 +11,10 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_vae_plugin.models.network import network_of
-from recbole_vae_plugin.models.settings import KLSettings, Settings
+from recbole_vae_plugin.models.settings import KLSettings, LinearSettings, Settings
+from recbole_vae_plugin.nn.ease import ease
 from recbole_vae_plugin.nn.heads import Code
-from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
 from recbole_vae_plugin.nn.monitor import Monitor
@@ -42,6 +43,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         settings = Settings.from_config(config, self.n_items)
         self.loss_type = settings.loss_type
         self.sampled_items = settings.sampled_items
+        self.linear_settings = LinearSettings.from_config(config)
         self.monitor = Monitor()
         #: users in the step's batch where several processes share it, else None
         self.joint_users: int | None = None
@@ -61,6 +63,19 @@ class AutoEncoderRecommender(GeneralRecommender):
             ValueError: a key of the model has a value that is not allowed.
         """
         Settings.from_config(config)
+        LinearSettings.from_config(config)
+
+    def fit_linear_branch(self) -> None:
+        """Compute the linear branch from the histories. Training the rest neither reads nor changes it.
+
+        Raises:
+            ValueError: `linear_reg_weight` is too small.
+        """
+        linear, settings = self.network.linear, self.linear_settings
+        B = ease(self.interactions, settings.reg_weight, settings.dropout_prob, settings.user_power)
+        linear.B.copy_(B)
+        if settings.weight is not None:
+            linear.weight.fill_(settings.weight)
 
     def calculate_loss(self, interaction) -> Tensor:
         """The loss of a batch of users, shape ``[]``: reconstruction in nats, a mean over users."""
@@ -72,9 +87,9 @@ class AutoEncoderRecommender(GeneralRecommender):
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
         else:
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
-        return loss + self.penalty(code, loss)
+        return loss + self.penalty(code, loss, rows)
 
-    def penalty(self, code: Code, reconstruction: Tensor) -> Tensor | float:
+    def penalty(self, code: Code, reconstruction: Tensor, rows: Rows) -> Tensor | float:
         """What the loss adds for the batch's codes; nothing for a deterministic head."""
         self.watch(code, reconstruction=reconstruction)
         return 0.0
@@ -97,8 +112,11 @@ class AutoEncoderRecommender(GeneralRecommender):
     def predict(self, interaction) -> Tensor:
         """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
         users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
-        hidden = self.network.decode(self.network.encode(self.interactions.rows(users)))
-        return self.network.output(hidden[pair_user], interaction[self.ITEM_ID])
+        rows, items = self.interactions.rows(users), interaction[self.ITEM_ID]
+        hidden = self.network.decode(self.network.encode(rows))
+        scores = self.network.output(hidden[pair_user], items)
+        linear = self.network.linear
+        return scores if linear is None else scores + linear(rows)[pair_user, items]
 
     @torch.no_grad()
     def get_codes(self, users: Tensor) -> Code:
@@ -143,12 +161,18 @@ class VariationalRecommender(AutoEncoderRecommender):
         """The present weight of the KL term, shape ``[]``."""
         return linear_annealing(self.n_updates, self.kl.total_anneal_steps, self.kl.anneal_cap)
 
-    def penalty(self, code: Code, reconstruction: Tensor) -> Tensor:
-        """beta x KL(q(z|x) || N(0, 1)), averaged or added up over users (`kl_reduction`)."""
+    def penalty(self, code: Code, reconstruction: Tensor, rows: Rows) -> Tensor:
+        """beta x KL(q(z|x) || N(0, 1)), averaged or added up over users (`kl_reduction`).
+
+        With `kl_weighting: profile_length` each user's counts as often as he has items: beta is then
+        the gamma of RecVAE (Shenbin et al., WSDM 2020, eq. 9).
+        """
         if self.training:
             self.n_updates += 1
         kl = kl_divergence(code.mu, code.logvar)
         self.watch(code, reconstruction=reconstruction, kl=kl.mean())
+        if self.kl.kl_weighting == "profile_length":
+            kl = kl * rows.counts
         if self.kl.kl_reduction == "mean":
             return self.beta * kl.mean()
         return self.beta * kl.mean() * (self.joint_users or len(kl))

@@ -22,10 +22,12 @@ def network_of(settings: Settings, head: type[nn.Module], n_items: int) -> AutoE
     """
     return AutoEncoder(
         n_items,
+        settings.encoder,
         settings.mlp_hidden_size,
         settings.latent_dimension,
         settings.decoder_hidden_size,
         settings.activation,
         DENOISING[settings.denoising](settings.dropout_prob, settings.noise_std),
         head,
+        settings.linear_branch == "ease",
     )

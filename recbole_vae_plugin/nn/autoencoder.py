@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from recbole_vae_plugin.nn.ease import LinearBranch
+from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer, hidden_layers, xavier_normal
@@ -16,33 +18,38 @@ class AutoEncoder(nn.Module):
 
     Args:
         n_items: width of the input and of the output.
+        encoder: a name in :data:`~recbole_vae_plugin.nn.encoders.ENCODERS`.
         hidden_size: widths of the encoder's hidden layers, input side first; may be empty.
         latent_dimension: d, the size of the code.
         decoder_hidden_size: widths of the decoder's hidden layers, code side first.
         activation: a name in :data:`~recbole_vae_plugin.nn.layers.ACTIVATIONS`.
         denoising: a module of :mod:`~recbole_vae_plugin.nn.denoising`.
         head: a class of :mod:`~recbole_vae_plugin.nn.heads`.
+        linear_branch: whether a :class:`~recbole_vae_plugin.nn.ease.LinearBranch` adds to the scores.
     """
 
     def __init__(
         self,
         n_items: int,
+        encoder: str,
         hidden_size: Sequence[int],
         latent_dimension: int,
         decoder_hidden_size: Sequence[int],
         activation: str,
         denoising: nn.Module,
         head: type[nn.Module],
+        linear_branch: bool = False,
     ):
         super().__init__()
-        encoder = [n_items, *hidden_size]
+        widths = [n_items, *hidden_size]
         decoder = [latent_dimension, *decoder_hidden_size]
         head_layer = nn.Linear if hidden_size else InputLayer
         self.denoising = denoising
-        self.encoder = hidden_layers(encoder, activation, first=InputLayer)
-        self.head = head(encoder[-1], latent_dimension, activation, layer=head_layer)
+        self.encoder = ENCODERS[encoder](widths, activation)
+        self.head = head(widths[-1], latent_dimension, activation, layer=head_layer)
         self.decoder = hidden_layers(decoder, activation)
         self.output = OutputLayer(decoder[-1], n_items)
+        self.linear = LinearBranch(n_items) if linear_branch else None
         self.apply(xavier_normal)
 
     def encode(self, rows: Rows) -> Code:
@@ -56,4 +63,5 @@ class AutoEncoder(nn.Module):
     def forward(self, rows: Rows) -> tuple[Tensor, Code]:
         """Returns the scores ``[B, n_items]`` and the code of B histories."""
         code = self.encode(rows)
-        return self.output(self.decode(code)), code
+        scores = self.output(self.decode(code))
+        return scores if self.linear is None else scores + self.linear(rows), code

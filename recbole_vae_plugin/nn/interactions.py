@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -70,6 +71,18 @@ class Rows:
         """Each row scaled to length 1; an empty row stays empty."""
         norms = self.sum(self.values.square()).sqrt()
         return self.with_values(self.values / norms[self.row_index])
+
+    def __matmul__(self, weight: Tensor) -> Tensor:
+        """The product with ``weight`` ``[n_items, width]``, which reads only the lines of the entries
+        that a row has: ``[B, width]``."""
+        return F.embedding_bag(
+            self.items,
+            weight,
+            self.offsets,
+            mode="sum",
+            per_sample_weights=self.values.to(weight.dtype),
+            include_last_offset=True,
+        )
 
     def to_dense(self) -> Tensor:
         """``[B, n_items]``: costs B x n_items numbers, so only where noise is dense anyway."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, empty, nn
 
 from recbole_vae_plugin.nn.interactions import Rows
@@ -38,17 +37,7 @@ class InputLayer(nn.Module):
 
     def forward(self, rows: Rows | Tensor) -> Tensor:
         """``rows``: B sparse rows, or a dense ``[B, n_items]``. Returns ``[B, out_features]``."""
-        if isinstance(rows, Tensor):
-            return rows @ self.weight + self.bias
-        summed = F.embedding_bag(
-            rows.items,
-            self.weight,
-            rows.offsets,
-            mode="sum",
-            per_sample_weights=rows.values.to(self.weight.dtype),
-            include_last_offset=True,
-        )
-        return summed + self.bias
+        return rows @ self.weight + self.bias
 
     def extra_repr(self) -> str:
         return f"n_items={self.weight.shape[0]}, out_features={self.weight.shape[1]}"

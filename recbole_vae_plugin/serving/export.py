@@ -57,6 +57,9 @@ class DenseRows:
     def l2_normalised(self) -> Tensor:
         return F.normalize(self.dense)
 
+    def __matmul__(self, weight: Tensor) -> Tensor:
+        return self.dense @ weight
+
 
 class DenseScores(nn.Module):
     """The network, its own weights included, from and to dense arrays of the real items."""

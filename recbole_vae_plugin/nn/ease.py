@@ -1,0 +1,109 @@
+"""A linear item-item model in closed form, as a branch beside the deep one: the `linear_branch` axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.linalg import lapack
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from recbole_vae_plugin.nn.interactions import Interactions, Rows
+
+#: With more items the matrix alone would take more than 10 GB.
+MOST_ITEMS = 50_000
+#: Numbers of the matrix that are worked on at once, beside the matrix itself.
+PART = 2**24
+
+
+class LinearBranch(nn.Module):
+    """Adds ``weight`` x (x @ B) to the scores of a history x of zeros and ones.
+
+    Both are buffers: closed forms and choices, not gradients, set them; checkpoints carry them.
+
+    Attributes:
+        B: float32 ``[n_items, n_items]``, line i what having item i adds to each item's score.
+        weight: float32 ``[]``, in units of the deep model's scores.
+    """
+
+    B: Tensor
+    weight: Tensor
+
+    def __init__(self, n_items: int):
+        super().__init__()
+        self.register_buffer("B", torch.zeros(n_items, n_items))
+        self.register_buffer("weight", torch.ones(()))
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Returns ``[B, n_items]``."""
+        return self.weight * (rows @ self.B)
+
+    def extra_repr(self) -> str:
+        return f"n_items={len(self.B)}"
+
+
+def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, user_power: float) -> Tensor:
+    """The item-item matrix B with zero diagonal that minimises a ridge regression of X on itself.
+
+    EASE (Steck, WWW 2019, eq. 8): with the inverse P of the regularised Gram matrix, B_ij = -P_ij / P_jj.
+    Here users are weighted, G = X' W X, and dropout of the input is regularised for in expectation,
+    G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020, eq. 4).
+
+    It works in place: beside B it takes memory for the histories and for :data:`PART` numbers. Time grows
+    with the cube of the items.
+
+    Args:
+        interactions: the histories, X.
+        reg_weight: lambda, on the scale of G, whose diagonal counts users.
+        dropout_prob: p.
+        user_power: a user with n items weighs n^-user_power, scaled to a mean of 1; 0: all alike.
+
+    Returns:
+        float32 ``[n_items, n_items]``, on the CPU.
+
+    Raises:
+        ValueError: reg_weight is too small for the matrix to be inverted.
+    """
+    gram = weighted_gram(interactions, user_power)
+    places = np.arange(len(gram))
+    gram[places, places] += reg_weight + dropout_prob / (1 - dropout_prob) * gram[places, places]
+    precision = inverse(gram)
+    diagonal = precision[places, places]
+    precision /= -diagonal
+    precision[places, places] = 0
+    return torch.from_numpy(precision)
+
+
+def weighted_gram(interactions: Interactions, user_power: float) -> np.ndarray:
+    """X' W X: float32 ``[n_items, n_items]``."""
+    counts = interactions.offsets.diff().double()
+    weights = counts.clamp(min=1).pow(-user_power)
+    weights /= weights[counts > 0].mean()
+    shape = len(counts), interactions.n_items
+    indices, indptr = interactions.items.cpu().numpy(), interactions.offsets.cpu().numpy()
+    entries = weights.sqrt().float()[interactions.users()].cpu().numpy()
+    by_user = csr_matrix((entries, indices, indptr), shape)
+    by_item = by_user.T.tocsr()
+    result = np.empty((shape[1], shape[1]), np.float32)
+    part = max(1, PART // shape[1])
+    for begin in range(0, shape[1], part):
+        result[begin : begin + part] = (by_item[begin : begin + part] @ by_user).toarray()
+    return result
+
+
+def inverse(matrix: np.ndarray) -> np.ndarray:
+    """The inverse of a symmetric positive definite matrix, in its place: float32 ``[n, n]``."""
+    # LAPACK reads columns where numpy has rows, so that the lower triangle of one is the upper of the other
+    factor, problem = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
+    if not problem:
+        factor, problem = lapack.spotri(factor, lower=True, overwrite_c=True)
+    if problem:
+        raise ValueError("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
+    result = factor.T
+    part = max(1, PART // len(result))
+    for begin in range(0, len(result), part):
+        end = min(begin + part, len(result))
+        result[end:, begin:end] = result[begin:end, end:].T
+        block = result[begin:end, begin:end]
+        block[:] = np.triu(block) + np.triu(block, 1).T
+    return result

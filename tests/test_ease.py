@@ -1,0 +1,159 @@
+"""The linear branch against an independent solution, and its weight from choice to checkpoint."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from conftest import interaction_of, users_of
+from contract import fit, scores_of
+
+from recbole_vae_plugin.integration.climbing import MOST, climb
+from recbole_vae_plugin.nn import ease as ease_module
+from recbole_vae_plugin.nn.ease import LinearBranch, ease
+from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.values import number
+
+USERS, ITEMS = 60, 17
+
+
+@pytest.fixture
+def dense():
+    """Histories of long and short profiles; user 0 has nothing, nor has anybody item 0."""
+    generator = torch.Generator().manual_seed(3)
+    wanted = torch.rand(USERS, ITEMS, generator=generator) < torch.linspace(0.1, 0.7, USERS)[:, None]
+    wanted[0], wanted[:, 0] = False, False
+    return wanted.double()
+
+
+@pytest.fixture
+def interactions(dense):
+    return Interactions(*dense.nonzero().T, USERS, ITEMS)
+
+
+def solved_one_by_one(dense, reg_weight, dropout_prob, user_power):
+    """Each item's regression on the other items, by least squares over stacked rows: no inverse, no
+    closed form with a diagonal to be divided by."""
+    counts = dense.sum(1)
+    weights = torch.where(counts > 0, counts.clamp(min=1) ** -user_power, 0)
+    weights = weights / weights[counts > 0].mean()
+    B = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
+    for item in range(ITEMS):
+        others = [other for other in range(ITEMS) if other != item]
+        X, y = dense[:, others] * weights.sqrt()[:, None], dense[:, item] * weights.sqrt()
+        dropped = dropout_prob / (1 - dropout_prob) * X.square().sum(0)
+        ridge = torch.diag((reg_weight + dropped).sqrt())
+        rows, targets = torch.cat([X, ridge]), torch.cat([y, torch.zeros(len(others), dtype=torch.float64)])
+        B[others, item] = torch.linalg.lstsq(rows, targets[:, None]).solution[:, 0]
+    return B
+
+
+@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", [(5, 0, 0), (2, 0.5, 0), (1, 0.33, 0.5)])
+@pytest.mark.parametrize("part", [2**24, 5 * ITEMS])
+def test_closed_form_is_the_regression_of_each_item_on_the_others(
+    dense, interactions, reg_weight, dropout_prob, user_power, part, monkeypatch
+):
+    monkeypatch.setattr(ease_module, "PART", part)
+    B = ease(interactions, reg_weight, dropout_prob, user_power)
+    expected = solved_one_by_one(dense, reg_weight, dropout_prob, user_power)
+    torch.testing.assert_close(B.double(), expected, rtol=1e-4, atol=1e-5)
+    assert (B.diagonal() == 0).all()
+
+
+def test_dropout_is_regularised_for_in_expectation(dense, interactions):
+    """Least squares over many noisy copies of the histories comes near the closed form."""
+    p, copies = 0.5, 400
+    generator = torch.Generator().manual_seed(0)
+    item, others = 5, [other for other in range(ITEMS) if other != 5]
+    X = dense[:, others].repeat(copies, 1)
+    X = X * (torch.rand(X.shape, generator=generator) >= p) / (1 - p)
+    gram = X.T @ X / copies + torch.eye(len(others), dtype=torch.float64)
+    sampled = torch.linalg.solve(gram, X.T @ dense[:, item].repeat(copies) / copies)
+    torch.testing.assert_close(ease(interactions, 1, p, 0)[others, item].double(), sampled, rtol=0, atol=0.02)
+
+
+def test_without_regularisation_an_item_that_nobody_has_is_refused(interactions):
+    with pytest.raises(ValueError, match="linear_reg_weight is too small"):
+        ease(interactions, 0, 0, 0)
+
+
+def test_the_branch_adds_its_weighted_product(dense, interactions):
+    branch = LinearBranch(ITEMS)
+    branch.B.normal_()
+    branch.weight.fill_(2.5)
+    users = torch.tensor([7, 0, 59])
+    torch.testing.assert_close(
+        branch(interactions.rows(users)), 2.5 * dense[users].float() @ branch.B, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("top", [0.03, 0.9, 1.0, 7.7, 300.0])
+def test_a_climb_ends_near_the_top(top):
+    tried = []
+
+    def quality(factor):
+        tried.append(factor)
+        return -abs(torch.tensor(factor / top).log().item())
+
+    at = climb(quality, 1.0)
+    at = climb(quality, at)
+    assert top / 1.3 < at < top * 1.3
+    assert len(tried) < 40
+    assert quality(at) == max(map(quality, set(tried)))
+
+
+def test_a_climb_without_a_top_ends():
+    assert climb(lambda factor: factor, 1.0) <= MOST
+    assert climb(lambda factor: 0.0, 3.0) == 3.0, "what is no better is not taken"
+
+
+class TestInTraining:
+    def test_it_is_recboles_ease(self, prepare):
+        keys = {"linear_reg_weight": 30.0, "linear_dropout_prob": 0.0, "linear_user_power": 0}
+        run = prepare("VAESplit", linear_branch="ease", **keys)
+        fit(run, epochs=1)
+        theirs = prepare("EASE", reg_weight=30.0)
+        batch = interaction_of(run, users_of(run))
+        expected = theirs.model.full_sort_predict(batch).view(len(batch), -1)
+        found = run.model.interactions.rows(users_of(run)) @ run.model.network.linear.B
+        torch.testing.assert_close(found, torch.as_tensor(expected), rtol=1e-3, atol=1e-4)
+
+    def test_deep_training_is_the_same_without_it(self, prepare):
+        weights = []
+        for linear_branch in ("none", "ease"):
+            run = prepare("VAESplit", linear_branch=linear_branch)
+            torch.manual_seed(5)
+            fit(run, epochs=2)
+            weights.append(run.model.network.output.weight)
+        assert torch.equal(*weights)
+
+    def test_the_chosen_weight_is_the_best_of_its_neighbours_and_is_kept(self, prepare):
+        run = prepare("VAESplit", linear_branch="ease", linear_reg_weight=1.0, valid_metric="MRR@3")
+        fit(run, epochs=4, valid=True)
+        linear = run.model.network.linear
+
+        def valid_score(weight):
+            linear.weight.fill_(weight)
+            return run.trainer.evaluate(run.valid, load_best_model=False)["mrr@3"]
+
+        state = torch.load(run.trainer.saved_model_file, weights_only=False)
+        chosen = state["state_dict"]["network.linear.weight"].item()
+        run.trainer.resume_checkpoint(run.trainer.saved_model_file)
+        assert linear.weight == chosen
+        expected = scores_of(run, users_of(run))
+        assert valid_score(chosen) == pytest.approx(run.trainer.best_valid_score)
+        assert max(map(valid_score, (chosen / 1.25, chosen * 1.25))) <= valid_score(chosen)
+        assert chosen != 1.0, "it was moved"
+
+        again = prepare("VAESplit", linear_branch="ease", linear_reg_weight=1.0)
+        again.trainer.resume_checkpoint(run.trainer.saved_model_file)
+        assert torch.equal(scores_of(again, users_of(run)), expected)
+
+    def test_a_given_weight_is_left_alone(self, prepare):
+        run = prepare("DAE", linear_branch="ease", linear_weight=0.7)
+        fit(run, epochs=2, valid=True)
+        assert run.model.network.linear.weight == number("linear_weight", 0.7, 0) == pytest.approx(0.7)
+
+    def test_a_catalogue_too_large_is_refused_before_its_matrix_is_made(self, prepare, monkeypatch):
+        monkeypatch.setattr("recbole_vae_plugin.models.settings.MOST_ITEMS", 40)
+        with pytest.raises(ValueError, match="linear_branch: got 'ease'; allowed: none with 41 items"):
+            prepare("VAESplit", linear_branch="ease")
