@@ -40,6 +40,10 @@ BAD_KL_VALUES = [
     ("total_anneal_steps", 1.5),
     ("kl_reduction", "max"),
     ("kl_weighting", "length"),
+    ("prior", "normal"),
+    ("prior_components", 0),
+    ("alternating_updates", 3),
+    ("alternating_updates", [3]),
 ]
 
 
@@ -214,7 +218,7 @@ class VariationalContract(Contract):
         run = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
         assert run.model.beta == 0
         fit(run, epochs=2)
-        steps = 2 * len(run.train)
+        steps = 2 * len(run.train) * sum(times for _, times in run.model.phases)
         assert run.model.beta.item() == pytest.approx(steps / 40)
         resumed = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
         resumed.trainer.resume_checkpoint(run.trainer.saved_model_file)
@@ -238,17 +242,18 @@ class VariationalContract(Contract):
             rows = run.model.interactions.rows(users_of(run)[:12])
             code = code or run.model.get_codes(users_of(run)[:12])
             if reduction == "mean":
-                average = run.model.penalty(code, torch.zeros(()), rows)
-            assert run.model.penalty(code, torch.zeros(()), rows).item() == pytest.approx(
+                average = run.model.penalty(code, code.mu, torch.zeros(()), rows)
+            assert run.model.penalty(code, code.mu, torch.zeros(()), rows).item() == pytest.approx(
                 factor * average.item(), rel=1e-5
             )
 
     def test_kl_can_weigh_users_by_their_items(self, prepare, variant):
-        run = prepare(self.model, **{**variant, "kl_weighting": "profile_length", "total_anneal_steps": 0})
+        weighting = {"kl_weighting": "profile_length", "prior": "standard", "total_anneal_steps": 0}
+        run = prepare(self.model, **{**variant, **weighting})
         run.model.eval()
         users = users_of(run)
         rows = run.model.interactions.rows(users).slice(0, 20)
         code = run.model.get_codes(users[:20])
         kl = 0.5 * (code.logvar.exp() + code.mu**2 - 1 - code.logvar).sum(1)
         expected = run.model.beta * (kl * rows.to_dense().sum(1)).mean()
-        torch.testing.assert_close(run.model.penalty(code, torch.zeros(()), rows), expected)
+        torch.testing.assert_close(run.model.penalty(code, code.mu, torch.zeros(()), rows), expected)

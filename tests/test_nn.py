@@ -13,7 +13,7 @@ from torch.distributions import Bernoulli, Multinomial, Normal
 from torch.distributions import kl_divergence as torch_kl
 
 from recbole_vae_plugin.nn.denoising import DropoutDenoising, GaussianDenoising, NoDenoising
-from recbole_vae_plugin.nn.encoders import DenselyConnected
+from recbole_vae_plugin.nn.encoders import DenselyConnected, gated
 from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, TwinHead
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
@@ -101,6 +101,17 @@ def test_densely_connected_layers_add_up_all_earlier_ones(rows, dense):
     second = activated(1, encoder.others[0](first) + first)
     third = activated(2, encoder.others[1](second) + first + second)
     torch.testing.assert_close(encoder(rows), third)
+
+
+def test_gated_layers_multiply_by_their_gates(rows, dense):
+    encoder = gated([N_ITEMS, 6, 4], "none").double()
+    first, second = encoder
+    hidden = (dense @ first.values.weight + first.values.bias) * torch.sigmoid(
+        dense @ first.gates.weight + first.gates.bias
+    )
+    expected = second.values(hidden) * torch.sigmoid(second.gates(hidden))
+    torch.testing.assert_close(encoder(rows), expected)
+    assert len(gated([N_ITEMS], "none")) == 0
 
 
 def test_hidden_layers_activate_each_layer():

@@ -12,6 +12,15 @@ class TestVAESplit(VariationalContract):
         "two hidden layers": {"mlp_hidden_size": [32, 16], "activation": "relu"},
         "sampled softmax": {"sampled_items": 15},
         "no hidden layers": {"mlp_hidden_size": []},
+        "RecVAE": {
+            "encoder": "dense",
+            "activation": "silu",
+            "decoder_hidden_size": [],
+            "prior": "composite",
+            "alternating_updates": [3, 1],
+            "kl_weighting": "profile_length",
+            "anneal_cap": 0.005,
+        },
         "dense, averaged, with a linear branch": {
             "encoder": "dense",
             "mlp_hidden_size": [32, 32],

@@ -6,6 +6,12 @@ from contract import VariationalContract
 class TestVAETwin(VariationalContract):
     model = "VAETwin"
     variants = {
+        "gated, VampPrior": {
+            "encoder": "gated",
+            "activation": "none",
+            "prior": "vamp",
+            "prior_components": 7,
+        },
         "VAE": shipped("vae-twin"),
         "Logistic-VAE": shipped("logistic-vae-twin"),
         "Multi-VAE": shipped("multi-vae-twin"),

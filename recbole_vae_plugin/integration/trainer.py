@@ -22,6 +22,7 @@ from recbole_vae_plugin.integration.ranks import as_single_process, from_every_r
 from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.monitor import has_collapsed
+from recbole_vae_plugin.values import refuse
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -65,6 +66,8 @@ class AutoEncoderTrainer(Trainer):
         super().__init__(config, model)
         if self.device.type == "cpu":
             keep_freed_memory()
+        if len(self.model.phases) > 1 and not config["single_spec"]:
+            refuse("alternating_updates", config["alternating_updates"], "~ where several processes train")
         self._train_data = None
         self._random_states = None
         self._valid_result = None
@@ -73,7 +76,8 @@ class AutoEncoderTrainer(Trainer):
         self.eval_collector = UserCollector(config)
         self.average = None
         if config["ema_decay"]:
-            self.average = WeightAverage(self.model.parameters(), config["ema_decay"])
+            trained = (weight for weight in self.model.parameters() if weight.requires_grad)
+            self.average = WeightAverage(trained, config["ema_decay"])
             self.optimizer.register_step_post_hook(lambda *_: self.average.update())
         bfloat16 = computes_in_bfloat16(self.device)
         if self.enable_amp is None:
@@ -126,7 +130,12 @@ class AutoEncoderTrainer(Trainer):
         shared = not self.config["single_spec"]
         if shared:
             loss_func = self._loss_of_share(train_data.shares, loss_func or self.model.calculate_loss)
-        loss = super()._train_epoch(train_data, epoch_idx, loss_func, **kwargs)
+        # what RecBole logs as the loss of the epoch is that of the last time
+        for part, times in self.model.phases:
+            self.model.network.train_only(part)
+            for _ in range(times):
+                loss = super()._train_epoch(train_data, epoch_idx, loss_func, **kwargs)
+            self.model.end_phase(part)
         self.monitored = self.model.monitored()
         return mean(from_every_rank(loss)) if shared else loss
 

@@ -15,9 +15,10 @@ from recbole_vae_plugin.models.settings import KLSettings, LinearSettings, Setti
 from recbole_vae_plugin.nn.ease import ease
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
-from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
+from recbole_vae_plugin.nn.kl import linear_annealing
 from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
 from recbole_vae_plugin.nn.monitor import Monitor
+from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 
 
@@ -82,17 +83,27 @@ class AutoEncoderRecommender(GeneralRecommender):
         rows = self.interactions.rows(interaction[self.USER_ID])
         code = self.network.encode(rows)
         output = self.network.output
-        hidden = self.network.decode(code)
+        z = self.network.latent(code)
+        hidden = self.network.decode(z)
         if self.sampled_items:
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
         else:
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
-        return loss + self.penalty(code, loss, rows)
+        return loss + self.penalty(code, z, loss, rows)
 
-    def penalty(self, code: Code, reconstruction: Tensor, rows: Rows) -> Tensor | float:
+    def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor | float:
         """What the loss adds for the batch's codes; nothing for a deterministic head."""
         self.watch(code, reconstruction=reconstruction)
         return 0.0
+
+    @property
+    def phases(self) -> list[tuple[str | None, int]]:
+        """What an epoch consists of: a part of the network (``None``: all of it) that is trained, and how
+        often all users come by for it."""
+        return [(None, 1)]
+
+    def end_phase(self, part: str | None) -> None:
+        """Called when a part of an epoch has ended."""
 
     def watch(self, code: Code, **means: Tensor) -> None:
         """Note a training batch for :meth:`monitored`."""
@@ -113,7 +124,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
         users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
         rows, items = self.interactions.rows(users), interaction[self.ITEM_ID]
-        hidden = self.network.decode(self.network.encode(rows))
+        hidden = self.network.decode(self.network.latent(self.network.encode(rows)))
         scores = self.network.output(hidden[pair_user], items)
         linear = self.network.linear
         return scores if linear is None else scores + linear(rows)[pair_user, items]
@@ -149,6 +160,7 @@ class VariationalRecommender(AutoEncoderRecommender):
         users = (self.interactions.offsets.diff() > 0).sum().item()
         steps_per_epoch = max(1, math.ceil(users / config["train_batch_size"]))
         self.kl = KLSettings.from_config(config, steps_per_epoch)
+        self.prior = PRIORS[self.kl.prior](self.network, self.kl.prior_components)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
 
     @classmethod
@@ -161,15 +173,25 @@ class VariationalRecommender(AutoEncoderRecommender):
         """The present weight of the KL term, shape ``[]``."""
         return linear_annealing(self.n_updates, self.kl.total_anneal_steps, self.kl.anneal_cap)
 
-    def penalty(self, code: Code, reconstruction: Tensor, rows: Rows) -> Tensor:
-        """beta x KL(q(z|x) || N(0, 1)), averaged or added up over users (`kl_reduction`).
+    @property
+    def phases(self) -> list[tuple[str | None, int]]:
+        if self.kl.alternating_updates is None:
+            return super().phases
+        return list(zip(("encoder", "decoder"), self.kl.alternating_updates))
+
+    def end_phase(self, part: str | None) -> None:
+        if self.kl.prior == "composite" and part != "decoder":
+            self.prior.remember(self.network)
+
+    def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor:
+        """beta x KL(q(z|x) || p(z)) with the `prior` p, averaged or added up over users (`kl_reduction`).
 
         With `kl_weighting: profile_length` each user's counts as often as he has items: beta is then
         the gamma of RecVAE (Shenbin et al., WSDM 2020, eq. 9).
         """
         if self.training:
             self.n_updates += 1
-        kl = kl_divergence(code.mu, code.logvar)
+        kl = self.prior.kl(z, code, rows, self.network)
         self.watch(code, reconstruction=reconstruction, kl=kl.mean())
         if self.kl.kl_weighting == "profile_length":
             kl = kl * rows.counts

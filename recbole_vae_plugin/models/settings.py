@@ -11,6 +11,7 @@ from recbole_vae_plugin.nn.ease import MOST_ITEMS
 from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
+from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.values import integer, number, one_of, refuse, sizes
 
 KL_REDUCTIONS = ("mean", "sum")
@@ -112,6 +113,10 @@ class KLSettings:
     total_anneal_steps: int
     kl_reduction: str
     kl_weighting: str
+    prior: str
+    prior_components: int
+    #: times that an epoch trains the encoder, and the decoder; ``None``: both together
+    alternating_updates: tuple[int, int] | None
 
     #: With `total_anneal_steps: ~`, beta reaches its cap after this many epochs: early
     #: enough that RecBole's early stopping (ten evaluations) cannot end a run before.
@@ -129,6 +134,12 @@ class KLSettings:
             ValueError: a value is not allowed.
         """
         cap = number("anneal_cap", config["anneal_cap"], 0)
+        alternating = config["alternating_updates"]
+        if alternating is not None:
+            alternating = sizes("alternating_updates", alternating)
+            if len(alternating) != 2:
+                refuse("alternating_updates", list(alternating), "~, or two numbers such as [3, 1]")
+            steps_per_epoch *= sum(alternating)
         total = config["total_anneal_steps"]
         if total is None:
             total = int(cls.ANNEAL_EPOCHS * steps_per_epoch / cap) if cap else 0
@@ -137,4 +148,7 @@ class KLSettings:
             total_anneal_steps=integer("total_anneal_steps", total, 0),
             kl_reduction=one_of("kl_reduction", config["kl_reduction"], KL_REDUCTIONS),
             kl_weighting=one_of("kl_weighting", config["kl_weighting"], KL_WEIGHTINGS),
+            prior=one_of("prior", config["prior"], PRIORS),
+            prior_components=integer("prior_components", config["prior_components"], 1),
+            alternating_updates=alternating,
         )

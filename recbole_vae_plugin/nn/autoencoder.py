@@ -45,6 +45,8 @@ class AutoEncoder(nn.Module):
         decoder = [latent_dimension, *decoder_hidden_size]
         head_layer = nn.Linear if hidden_size else InputLayer
         self.denoising = denoising
+        #: whether histories are noisy while training
+        self.noisy = True
         self.encoder = ENCODERS[encoder](widths, activation)
         self.head = head(widths[-1], latent_dimension, activation, layer=head_layer)
         self.decoder = hidden_layers(decoder, activation)
@@ -54,14 +56,27 @@ class AutoEncoder(nn.Module):
 
     def encode(self, rows: Rows) -> Code:
         """The code of each of the B histories, noise included while training."""
-        return self.head(self.encoder(self.denoising(rows)))
+        return self.head(self.encoder(self.denoising(rows) if self.noisy else rows.l2_normalised()))
 
-    def decode(self, code: Code) -> Tensor:
-        """The last hidden states, ``[B, width]``: from a sampled z while training, from mu otherwise."""
-        return self.decoder(code.sample() if self.training else code.mu)
+    def latent(self, code: Code) -> Tensor:
+        """What is decoded, ``[B, latent_dimension]``: a sampled z while training, mu otherwise."""
+        return code.sample() if self.training else code.mu
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The last hidden states, ``[B, width]``, from ``[B, latent_dimension]``."""
+        return self.decoder(z)
+
+    def train_only(self, part: str | None) -> None:
+        """From now on a training step changes one part only: the ``encoder``, or the ``decoder``, which
+        then learns from histories without noise (RecVAE, Shenbin et al., WSDM 2020). ``None``: both."""
+        encoder = (self.encoder, self.head)
+        for modules, name in ((encoder, "encoder"), ((self.decoder, self.output), "decoder")):
+            for module in modules:
+                module.requires_grad_(part in (None, name))
+        self.noisy = part != "decoder"
 
     def forward(self, rows: Rows) -> tuple[Tensor, Code]:
         """Returns the scores ``[B, n_items]`` and the code of B histories."""
         code = self.encode(rows)
-        scores = self.output(self.decode(code))
+        scores = self.output(self.decode(self.latent(code)))
         return scores if self.linear is None else scores + self.linear(rows), code

@@ -43,4 +43,31 @@ class DenselyConnected(nn.Module):
         return hidden
 
 
-ENCODERS = {"mlp": mlp, "dense": DenselyConnected}
+class GatedLayer(nn.Module):
+    """f(W x + b) * sigmoid(V x + c) (Kim & Suh, RecSys 2019, eq. 9, where f is the identity).
+
+    Args:
+        width_in: of the input.
+        width_out: of the output.
+        activation: f, a name in :data:`~recbole_vae_plugin.nn.layers.ACTIVATIONS`.
+        layer: the class of the two linear layers.
+    """
+
+    def __init__(self, width_in: int, width_out: int, activation: str, layer: type[nn.Module]):
+        super().__init__()
+        self.values, self.gates = layer(width_in, width_out), layer(width_in, width_out)
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x) -> Tensor:
+        """``[B, width_in]``, or sparse rows. Returns ``[B, width_out]``."""
+        return self.activation(self.values(x)) * self.gates(x).sigmoid()
+
+
+def gated(sizes: Sequence[int], activation: str) -> nn.Sequential:
+    """Gated layers, one after the other."""
+    layers = [InputLayer] + [nn.Linear] * (len(sizes) - 2)
+    widths = zip(sizes[:-1], sizes[1:])
+    return nn.Sequential(*(GatedLayer(*pair, activation, layer) for pair, layer in zip(widths, layers)))
+
+
+ENCODERS = {"mlp": mlp, "dense": DenselyConnected, "gated": gated}
