@@ -215,12 +215,14 @@ class VariationalContract(Contract):
         assert (noise.std() - 1).abs() < 0.01
 
     def test_beta_climbs_to_its_cap_and_survives_a_checkpoint(self, prepare, variant):
-        run = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
+        times = sum(variant.get("alternating_updates", [1]))
+        annealing = {"anneal_cap": 0.3, "total_anneal_steps": 40 * times}
+        run = prepare(self.model, **{**variant, **annealing})
         assert run.model.beta == 0
         fit(run, epochs=2)
-        steps = 2 * len(run.train) * sum(times for _, times in run.model.phases)
-        assert run.model.beta.item() == pytest.approx(steps / 40)
-        resumed = prepare(self.model, **{**variant, "anneal_cap": 0.3, "total_anneal_steps": 40})
+        steps = 2 * len(run.train) * times
+        assert run.model.beta.item() == pytest.approx(steps / (40 * times))
+        resumed = prepare(self.model, **{**variant, **annealing})
         resumed.trainer.resume_checkpoint(run.trainer.saved_model_file)
         assert resumed.model.n_updates == steps
         fit(resumed, epochs=4)
