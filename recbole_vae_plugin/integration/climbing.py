@@ -10,30 +10,24 @@ LEAST, MOST = 2.0**-10, 2.0**10
 
 
 def climb(quality: Callable[[float], float], start: float) -> float:
-    """Walk from ``start`` in factors of :data:`STEP`, uphill and with longer and longer strides, until
-    a step in neither direction is better.
+    """Walk from ``start`` in factors of :data:`STEP`, with longer and longer strides, first down as long
+    as that is not worse, and else up as long as it is better.
+
+    Down means across a plateau, too: metrics are rounded, and where a factor is so large that it alone
+    counts, a step changes none of their digits.
 
     Args:
         quality: what is to be as large as possible.
         start: a positive factor.
 
     Returns:
-        The factor of the highest quality among those tried.
+        The factor where the walk ended, which has the highest quality met.
     """
-    tried = {start: quality(start)}
-
-    def is_better(factor):
-        best = max(tried.values())
-        if LEAST <= factor <= MOST and factor not in tried:
-            tried[factor] = quality(factor)
-            return tried[factor] > best
-        return False
-
-    at = start
-    for direction in (STEP, 1 / STEP):
-        stride = direction
-        while is_better(at * stride):
-            at, stride = at * stride, stride * direction
+    at, best = start, quality(start)
+    for step, is_reason_to_go in ((1 / STEP, float.__ge__), (STEP, float.__gt__)):
+        stride = step
+        while LEAST <= at * stride <= MOST and is_reason_to_go(found := quality(at * stride), best):
+            at, best, stride = at * stride, found, stride * step
         if at != start:
             break
-    return max(tried, key=tried.get)
+    return at
