@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
 from recbole_vae_plugin.models.settings import Settings
@@ -152,7 +152,6 @@ class AutoEncoderTrainer(Trainer):
         if place(self.config)[0] != 0:
             return
         file = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        partial = file.with_name(f"{file.name}.partial")
         state = {
             "config": as_single_process(self.config),
             "epoch": epoch,
@@ -164,8 +163,8 @@ class AutoEncoderTrainer(Trainer):
             "optimizer": self.optimizer.state_dict(),
             "random_states": random_states,
         }
-        torch.save(state, partial, pickle_protocol=4)
-        os.replace(partial, file)
+        with replacing(file) as partial:
+            torch.save(state, partial, pickle_protocol=4)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {file}")
 
