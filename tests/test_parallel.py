@@ -20,6 +20,7 @@ from recbole.trainer import Trainer
 
 from recbole_vae_plugin.cli.processes import free_port
 from recbole_vae_plugin.cli.run_recbole import main
+from recbole_vae_plugin.integration.parallel import check_gpus
 from recbole_vae_plugin.integration.ranks import LAUNCH_SETTINGS, SharedBatches
 from recbole_vae_plugin.models import MODELS
 
@@ -237,3 +238,12 @@ def test_numbers_of_processes_that_cannot_be(flags, words, capsys):
     assert main(["--model=VAESplit", "--dataset=ml-100k", *flags]) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in words)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = {"device": torch.device("cuda"), "gpu_id": "0"}
+    check_gpus(config, 1)
+    check_gpus({**config, "device": torch.device("cpu")}, 2)
+    with pytest.raises(ValueError, match="gpu_id: got '0'; allowed: 2 GPUs"):
+        check_gpus(config, 2)

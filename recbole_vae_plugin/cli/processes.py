@@ -28,19 +28,6 @@ def check_processes(options) -> None:
         refuse("world_size", None, "the number of processes on all machines, where group_offset is given")
 
 
-def check_gpus(options, config) -> None:
-    """Refuse more processes than GPUs, where GPUs train.
-
-    Raises:
-        ValueError: names the key, the value and what is allowed.
-    """
-    from torch import cuda
-
-    if config["device"].type == "cuda" and cuda.device_count() < options.nproc:
-        allowed = f"{options.nproc} GPUs, one for each process, as in --gpu_id=0,1, or --gpu_id= for none"
-        refuse("gpu_id", config["gpu_id"], allowed)
-
-
 def free_port() -> str:
     """A port that no one listens at."""
     with socket.socket() as probe:

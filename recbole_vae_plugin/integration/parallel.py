@@ -16,6 +16,7 @@ import warnings
 
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.values import refuse
 
 #: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
 #: group with the interpreter's lock in hand, and wait for a thread that may be waiting for the lock.
@@ -28,6 +29,25 @@ class Nothing:
 
     def __getattr__(self, name: str):
         return lambda *args, **kwargs: None
+
+
+def check_gpus(config, processes: int) -> None:
+    """Refuse more processes than GPUs of this machine, where GPUs train.
+
+    Args:
+        config: RecBole's ``Config``, or its settings.
+        processes: on this machine.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    from torch import cuda
+
+    if config["device"].type == "cuda" and cuda.device_count() < processes:
+        allowed = (
+            f"{processes} GPUs of this machine, one a process, as in --gpu_id=0,1, or --gpu_id= for none"
+        )
+        refuse("gpu_id", config["gpu_id"], allowed)
 
 
 def begin(settings: dict, gpus: bool) -> None:
@@ -67,17 +87,11 @@ def joining_of_ranks(configurator) -> None:
         settings = self.final_config_dict
         if "local_rank" not in settings:
             return init_device(self)
-        import torch
-
         local_rank = settings.pop("local_rank")
         init_device(self)  # reads gpu_id, as for a run in one process
         settings["local_rank"] = local_rank
         gpus = settings["device"].type == "cuda"
-        if gpus and torch.cuda.device_count() < settings["nproc"]:
-            raise ValueError(
-                f"gpu_id: got {settings['gpu_id']!r}; allowed: {settings['nproc']} GPUs of this machine, "
-                "one for each process, or none, as in --gpu_id= (then processors train)"
-            )
+        check_gpus(settings, settings["nproc"])
         begin(settings, gpus)
 
     configurator.Config._init_device = init_device_of_rank
