@@ -24,8 +24,8 @@ _groups: list = []
 atexit.register(_groups.clear)
 
 
-class Nothing:
-    """Takes any call and does nothing: the TensorBoard of the ranks that write none."""
+class SilentTensorBoard:
+    """Takes any call and does nothing, for the ranks that write none."""
 
     def __getattr__(self, name: str):
         return lambda *args, **kwargs: None
@@ -44,13 +44,11 @@ def check_gpus(config, processes: int) -> None:
     from torch import cuda
 
     if config["device"].type == "cuda" and cuda.device_count() < processes:
-        allowed = (
-            f"{processes} GPUs of this machine, one a process, as in --gpu_id=0,1, or --gpu_id= for none"
-        )
+        allowed = f"{processes} GPUs of this machine, one a process, as in --gpu_id=0,1, or none: --gpu_id="
         refuse("gpu_id", config["gpu_id"], allowed)
 
 
-def begin(settings: dict, gpus: bool) -> None:
+def join_ranks(settings: dict, gpus: bool) -> None:
     """Join the other ranks, and note in the config's settings what this one is."""
     import torch
     import torch.distributed as dist
@@ -92,7 +90,7 @@ def joining_of_ranks(configurator) -> None:
         settings["local_rank"] = local_rank
         gpus = settings["device"].type == "cuda"
         check_gpus(settings, settings["nproc"])
-        begin(settings, gpus)
+        join_ranks(settings, gpus)
 
     configurator.Config._init_device = init_device_of_rank
 
@@ -225,7 +223,7 @@ def training_on_ranks(trainer) -> None:
 
     def tensorboard_of_first_rank(logger):
         wanted = not trainer.torch.distributed.is_initialized() or trainer.torch.distributed.get_rank() == 0
-        return get_tensorboard(logger) if wanted else Nothing()
+        return get_tensorboard(logger) if wanted else SilentTensorBoard()
 
     get_tensorboard = trainer.get_tensorboard
     trainer.get_tensorboard = tensorboard_of_first_rank
