@@ -374,6 +374,23 @@ class TestCommands:
         assert main(arguments) == 2
         assert message in capsys.readouterr().err
 
+    @pytest.mark.parametrize(
+        ("arguments", "interrupted", "goes_on"),
+        [
+            (["tune", "space.yaml"], "recbole_vae_plugin.tune.space.Space.read", True),
+            (["recommend", "small.vae", "--items", "i1"], "recbole_vae_plugin.Recommender.load", False),
+        ],
+    )
+    def test_ctrl_c_promises_only_what_is_so(self, arguments, interrupted, goes_on, monkeypatch, capsys):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(interrupted, interrupt)
+        assert main(arguments) == 130
+        shown = capsys.readouterr().err
+        assert "recbole-vae: interrupted" in shown
+        assert ("the same command goes on from here" in shown) == goes_on
+
     def test_an_export_without_its_packages_says_what_to_install(self, file, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "onnx", None)
         assert main(["export", file, "model.onnx"]) == 1

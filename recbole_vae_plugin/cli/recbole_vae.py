@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except KeyboardInterrupt:
-        print("\nrecbole-vae: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = options.command in (compare, tune)
+        hint = "; the same command goes on from here" if goes_on else ""
+        print(f"\nrecbole-vae: interrupted{hint}", file=sys.stderr)
         return 130
     except ValueError as problem:
         return report_problem(problem, options.traceback, code=2, program="recbole-vae")

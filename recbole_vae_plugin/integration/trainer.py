@@ -48,7 +48,8 @@ class AutoEncoderTrainer(Trainer):
     second file first, so that a run that is killed leaves the last good one.
 
     The ranks of a data-parallel run take the steps that one process would take: each works on its
-    share of the batch, and the gradient is that of the whole batch.
+    share of the batch, and the gradient is that of the whole batch. The loss in the log is that of all
+    users; reconstruction, kl and active_units there are those of rank 0's users.
 
     `enable_amp: ~` means bfloat16 where the processor computes in it.
     """
