@@ -232,6 +232,9 @@ class TestCommand:
     {
         "fewer in all than here": (["--nproc=2", "--world_size=1"], ["world_size", "1", "at least 2"]),
         "an offset alone": (["--group_offset=2"], ["world_size", "group_offset"]),
+        "none": (["--nproc=0"], ["nproc", "0", "at least 1"]),
+        "a port by name": (["--nproc=2", "--port=http"], ["port", "'http'", "from 1 to 65535"]),
+        "a port too high": (["--nproc=2", "--port=65536"], ["port", "'65536'", "from 1 to 65535"]),
     }.values(),
 )
 def test_numbers_of_processes_that_cannot_be(flags, words, capsys):

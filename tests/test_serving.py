@@ -363,15 +363,24 @@ class TestCommands:
             (["recommend", "small.vae", "--input", "users.jsonl"], "--input and --output: got one of them"),
             (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got one"),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
-            (["recommend", "small.vae", "--input", "none", "--output", "x"], "--input: got 'none'"),
-            (["recommend", "small.vae", "--input", "small.vae", "--output", "small.vae"], "--output: got"),
+            (["recommend", "small.vae", "--input", "none", "--output", "x.jsonl"], "--input: got 'none'"),
+            (["recommend", "small.vae", "--input", "a.jsonl", "--output", "a.jsonl"], "--output: got"),
+            (["recommend", "small.vae", "--input", "a.jsonl", "--output", "x.csv"], "--output: got 'x.csv'"),
+            (
+                ["recommend", "small.vae", "--input", "a.jsonl", "--output", "dir.jsonl"],
+                "dir.jsonl: is a folder",
+            ),
+            (["recommend", "small.vae", "--input", "small.vae", "--output", "x.jsonl"], "none of its lines"),
             (["bundle", "none.pth", "x.vae"], "none.pth: there is no such file"),
             (["bundle", "small.vae", "x.vae"], "small.vae: is no checkpoint"),
             (["export", "small.vae", "model.bin"], "a name that ends in .onnx"),
         ],
     )
     def test_mistakes_are_refused(self, file, capsys, arguments, message):
+        Path("a.jsonl").write_text('{"user": 1, "items": ["i1"]}\n')
+        Path("dir.jsonl").mkdir()
         assert main(arguments) == 2
+        assert not Path("x.jsonl").exists()
         assert message in capsys.readouterr().err
 
     @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ def check_processes(options) -> None:
     """
     integer("nproc", options.nproc, 1)
     integer("group_offset", options.group_offset, 0)
+    if options.port and not (options.port.isdecimal() and 0 < int(options.port) < 2**16):
+        refuse("port", options.port, "a whole number from 1 to 65535")
     if "TORCHELASTIC_RUN_ID" in os.environ and (options.nproc != 1 or options.world_size != -1):
         refuse("nproc", options.nproc, "none of --nproc and --world_size under torchrun, which sets both")
     least = options.group_offset + options.nproc
