@@ -15,13 +15,14 @@ import psutil
 import pytest
 import ranks
 import torch
+from recbole.config import Config
 from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.cli.processes import free_port
 from recbole_vae_plugin.cli.run_recbole import main
 from recbole_vae_plugin.integration.parallel import check_gpus
-from recbole_vae_plugin.integration.ranks import LAUNCH_SETTINGS, SharedBatches
+from recbole_vae_plugin.integration.ranks import LAUNCH_SETTINGS, SharedBatches, as_single_process
 from recbole_vae_plugin.models import MODELS
 
 RUN = [sys.executable, "-m", "recbole_vae_plugin.cli.run_recbole"]
@@ -57,6 +58,16 @@ class TestSharedBatches:
                 ]
             )
         np.testing.assert_allclose(np.mean(parts, axis=0), joint_means)
+
+
+def test_nothing_of_a_rank_is_left_in_the_config_of_a_single_process(settings):
+    config = Config(model="DAE", dataset="blocks", config_dict=settings)
+    alone = {**config.final_config_dict, "device": torch.device("cuda")}
+    launch = {"world_size": 4, "nproc": 2, "offset": 2, "ip": "localhost", "port": "1"}
+    config.final_config_dict |= {"single_spec": False, "local_rank": 1, "device": torch.device("cuda", 1)}
+    config.final_config_dict |= launch
+    assert as_single_process(config).final_config_dict == alone
+    assert config["local_rank"] == 1 and not config["single_spec"]
 
 
 @pytest.fixture(scope="module")
