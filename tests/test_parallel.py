@@ -60,6 +60,13 @@ class TestSharedBatches:
         np.testing.assert_allclose(np.mean(parts, axis=0), joint_means)
 
 
+def test_a_folder_may_be_made_by_another_rank_first(monkeypatch):
+    Path("saved").mkdir()
+    monkeypatch.setattr(os.path, "exists", lambda path: False)  # as it was when this rank looked
+    for module in ("recbole.trainer.trainer", "recbole.utils.logger"):
+        sys.modules[module].ensure_dir("saved")
+
+
 def test_nothing_of_a_rank_is_left_in_the_config_of_a_single_process(settings):
     config = Config(model="DAE", dataset="blocks", config_dict=settings)
     alone = {**config.final_config_dict, "device": torch.device("cuda")}

@@ -95,6 +95,12 @@ def joining_of_ranks(configurator) -> None:
     configurator.Config._init_device = init_device_of_rank
 
 
+@patch_of("recbole.utils.utils")
+def folders_of_all_ranks(utils) -> None:
+    """RecBole fails where another rank makes a folder after this one has looked for it."""
+    utils.ensure_dir = functools.partial(os.makedirs, exist_ok=True)
+
+
 @patch_of("recbole.utils.logger")
 def one_log_file(logger) -> None:
     """RecBole's other ranks leave a log file each, which stays empty."""
