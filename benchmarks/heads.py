@@ -104,7 +104,7 @@ def main() -> None:
     print(
         f"{Path(options.dataset).stem}, test ndcg@10, seeds {options.seeds}, {platform.machine()}, {versions}\n"
     )
-    print("| loss | head | mean ± deviation | against split: difference [95% interval] |\n|---|---|---|---|")
+    print("| loss | head | mean ± deviation | difference to split [95% interval] |\n|---|---|---|---|")
     for loss in options.losses:
         found: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
         for seed in tqdm(options.seeds, desc=loss, leave=False):

@@ -13,7 +13,12 @@ def replacing(file: Path) -> Iterator[Path]:
 
     Where the block fails, the new file is removed and the old one, if any, stays. Folders on the way
     are made.
+
+    Raises:
+        ValueError: ``file`` is a folder.
     """
+    if file.is_dir():
+        raise ValueError(f"{file}: is a folder; allowed: the name of a file")
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f"{file.name}.partial")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -37,8 +38,18 @@ def test_speed_benchmark_measures_all_contestants():
 
 @pytest.mark.slow
 def test_parallel_benchmark_says_where_the_second_process_goes():
-    found = benchmark(
-        "parallel.py", "--dataset", "ml-100k", "--rounds", "1", "--epochs", "2", "--trials", "2"
-    )
-    assert all(seconds[0] > 0 for seconds in (found["training"] | found["search"]).values())
+    short = ["--rounds", "1", "--epochs", "2", "--trials", "2", "--trial-epochs", "6"]
+    found = benchmark("parallel.py", "--dataset", "small-shape", *short)
+    assert all(seconds[0] > 0 for seconds in found["training"].values())
     assert found["lost"]["exchange of gradients"] > 0
+    lost = found["search"]["lost"]
+    assert all(seconds > 0 for part, seconds in lost.items() if part != "training slower side by side")
+    (shared,) = found["search"]["seconds"]["2 jobs, 1 thread each"]
+    assert sum(lost.values()) == pytest.approx(shared["whole"])
+
+
+def test_parallel_benchmark_passes_on_what_a_failing_command_says(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    parallel = importlib.import_module("parallel")
+    with pytest.raises(SystemExit, match="so it is"):
+        parallel.output_of([sys.executable, "-c", "raise ValueError('so ' + 'it is')"], 1)

@@ -15,12 +15,14 @@ import psutil
 import pytest
 import ranks
 import torch
+from recbole.config import Config
 from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.cli.processes import free_port
 from recbole_vae_plugin.cli.run_recbole import main
-from recbole_vae_plugin.integration.ranks import LAUNCH_SETTINGS, SharedBatches
+from recbole_vae_plugin.integration.parallel import check_gpus
+from recbole_vae_plugin.integration.ranks import LAUNCH_SETTINGS, SharedBatches, as_single_process
 from recbole_vae_plugin.models import MODELS
 
 RUN = [sys.executable, "-m", "recbole_vae_plugin.cli.run_recbole"]
@@ -56,6 +58,23 @@ class TestSharedBatches:
                 ]
             )
         np.testing.assert_allclose(np.mean(parts, axis=0), joint_means)
+
+
+def test_a_folder_may_be_made_by_another_rank_first(monkeypatch):
+    Path("saved").mkdir()
+    monkeypatch.setattr(os.path, "exists", lambda path: False)  # as it was when this rank looked
+    for module in ("recbole.trainer.trainer", "recbole.utils.logger"):
+        sys.modules[module].ensure_dir("saved")
+
+
+def test_nothing_of_a_rank_is_left_in_the_config_of_a_single_process(settings):
+    config = Config(model="DAE", dataset="blocks", config_dict=settings)
+    alone = {**config.final_config_dict, "device": torch.device("cuda")}
+    launch = {"world_size": 4, "nproc": 2, "offset": 2, "ip": "localhost", "port": "1"}
+    config.final_config_dict |= {"single_spec": False, "local_rank": 1, "device": torch.device("cuda", 1)}
+    config.final_config_dict |= launch
+    assert as_single_process(config).final_config_dict == alone
+    assert config["local_rank"] == 1 and not config["single_spec"]
 
 
 @pytest.fixture(scope="module")
@@ -231,9 +250,21 @@ class TestCommand:
     {
         "fewer in all than here": (["--nproc=2", "--world_size=1"], ["world_size", "1", "at least 2"]),
         "an offset alone": (["--group_offset=2"], ["world_size", "group_offset"]),
+        "none": (["--nproc=0"], ["nproc", "0", "at least 1"]),
+        "a port by name": (["--nproc=2", "--port=http"], ["port", "'http'", "from 1 to 65535"]),
+        "a port too high": (["--nproc=2", "--port=65536"], ["port", "'65536'", "from 1 to 65535"]),
     }.values(),
 )
 def test_numbers_of_processes_that_cannot_be(flags, words, capsys):
     assert main(["--model=VAESplit", "--dataset=ml-100k", *flags]) == 2
     message = capsys.readouterr().err
     assert all(word in message for word in words)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = {"device": torch.device("cuda"), "gpu_id": "0"}
+    check_gpus(config, 1)
+    check_gpus({**config, "device": torch.device("cpu")}, 2)
+    with pytest.raises(ValueError, match="gpu_id: got '0'; allowed: 2 GPUs"):
+        check_gpus(config, 2)

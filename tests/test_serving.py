@@ -372,21 +372,48 @@ class TestCommands:
             (["recommend", "small.vae", "--input", "users.jsonl"], "--input and --output: got one of them"),
             (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got one"),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
-            (["recommend", "small.vae", "--input", "none", "--output", "x"], "--input: got 'none'"),
-            (["recommend", "small.vae", "--input", "small.vae", "--output", "small.vae"], "--output: got"),
+            (["recommend", "small.vae", "--input", "none", "--output", "x.jsonl"], "--input: got 'none'"),
+            (["recommend", "small.vae", "--input", "a.jsonl", "--output", "a.jsonl"], "--output: got"),
+            (["recommend", "small.vae", "--input", "a.jsonl", "--output", "x.csv"], "--output: got 'x.csv'"),
+            (
+                ["recommend", "small.vae", "--input", "a.jsonl", "--output", "dir.jsonl"],
+                "dir.jsonl: is a folder",
+            ),
+            (["recommend", "small.vae", "--input", "small.vae", "--output", "x.jsonl"], "none of its lines"),
             (["bundle", "none.pth", "x.vae"], "none.pth: there is no such file"),
             (["bundle", "small.vae", "x.vae"], "small.vae: is no checkpoint"),
             (["export", "small.vae", "model.bin"], "a name that ends in .onnx"),
         ],
     )
     def test_mistakes_are_refused(self, file, capsys, arguments, message):
+        Path("a.jsonl").write_text('{"user": 1, "items": ["i1"]}\n')
+        Path("dir.jsonl").mkdir()
         assert main(arguments) == 2
+        assert not Path("x.jsonl").exists()
         assert message in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("arguments", "interrupted", "goes_on"),
+        [
+            (["tune", "space.yaml"], "recbole_vae_plugin.tune.space.Space.read", True),
+            (["recommend", "small.vae", "--items", "i1"], "recbole_vae_plugin.Recommender.load", False),
+        ],
+    )
+    def test_ctrl_c_promises_only_what_is_so(self, arguments, interrupted, goes_on, monkeypatch, capsys):
+        def interrupt(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(interrupted, interrupt)
+        assert main(arguments) == 130
+        shown = capsys.readouterr().err
+        assert "recbole-vae: interrupted" in shown
+        assert ("the same command goes on from here" in shown) == goes_on
 
     def test_an_export_without_its_packages_says_what_to_install(self, file, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "onnx", None)
         assert main(["export", file, "model.onnx"]) == 1
-        assert 'needs onnx: pip install "recbole-vae-plugin[serving]"' in capsys.readouterr().err
+        message = capsys.readouterr().err
+        assert "needs onnx" in message and 'pip install "recbole-vae-plugin[serving]"' in message
 
     def test_an_export_that_computes_something_else_is_not_kept(self, file, monkeypatch, capsys):
         pytest.importorskip("onnxruntime")

@@ -162,6 +162,12 @@ class TestInterruption:
         second = trials("found")
         assert len(second) >= 3 and second["valid"][:2].tolist() == first["valid"].tolist()
 
+    @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////no/such/folder/study.db"])
+    def test_a_storage_that_cannot_be_opened_is_named(self, space, storage, capsys):
+        assert main(["tune", str(space()), "--storage", storage]) == 2
+        message = capsys.readouterr().err
+        assert f"--storage: got '{storage}'; allowed: the address of a database, such as" in message
+
     def test_another_search_is_refused(self, space, capsys):
         assert main(["tune", space(), "--results", "found", "--trials", "1"]) == 0
         file = space(settings={**SETTINGS, "epochs": 4})

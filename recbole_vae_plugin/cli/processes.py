@@ -19,6 +19,8 @@ def check_processes(options) -> None:
     """
     integer("nproc", options.nproc, 1)
     integer("group_offset", options.group_offset, 0)
+    if options.port and not (options.port.isdecimal() and 0 < int(options.port) < 2**16):
+        refuse("port", options.port, "a whole number from 1 to 65535")
     if "TORCHELASTIC_RUN_ID" in os.environ and (options.nproc != 1 or options.world_size != -1):
         refuse("nproc", options.nproc, "none of --nproc and --world_size under torchrun, which sets both")
     least = options.group_offset + options.nproc
@@ -26,19 +28,6 @@ def check_processes(options) -> None:
         refuse("world_size", options.world_size, f"at least {least}, which is group_offset + nproc")
     if options.group_offset and options.world_size == -1:
         refuse("world_size", None, "the number of processes on all machines, where group_offset is given")
-
-
-def check_gpus(options, config) -> None:
-    """Refuse more processes than GPUs, where GPUs train.
-
-    Raises:
-        ValueError: names the key, the value and what is allowed.
-    """
-    from torch import cuda
-
-    if config["device"].type == "cuda" and cuda.device_count() < options.nproc:
-        allowed = f"{options.nproc} GPUs, one for each process, as in --gpu_id=0,1, or --gpu_id= for none"
-        refuse("gpu_id", config["gpu_id"], allowed)
 
 
 def free_port() -> str:

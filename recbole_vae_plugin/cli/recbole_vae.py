@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options) or 0
     except KeyboardInterrupt:
-        print("\nrecbole-vae: interrupted; the same command goes on from here", file=sys.stderr)
+        goes_on = options.command in (compare, tune)
+        hint = "; the same command goes on from here" if goes_on else ""
+        print(f"\nrecbole-vae: interrupted{hint}", file=sys.stderr)
         return 130
     except ValueError as problem:
         return report_problem(problem, options.traceback, code=2, program="recbole-vae")
@@ -139,9 +141,14 @@ def recommend(options) -> None:
     from recbole_vae_plugin.serving.many import recommend_many
     from recbole_vae_plugin.serving.recommender import Recommender
     from recbole_vae_plugin.serving.show import show
+    from recbole_vae_plugin.values import refuse
 
     if (options.input is None) != (options.output is None):
         raise ValueError("--input and --output: got one of them; allowed: both, or --items")
+    if options.output and options.output.suffix != ".jsonl":
+        refuse(
+            "--output", str(options.output), "a name that ends in .jsonl: JSON is written, an object a line"
+        )
     recommender = Recommender.load(options.bundle)
     if options.input is None:
         show(recommender, [item.strip() for item in options.items.split(",")], options.k)

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
-from recbole_vae_plugin.cli.processes import USUAL_PORT, check_gpus, check_processes, launch
+from recbole_vae_plugin.cli.processes import USUAL_PORT, check_processes, launch
 from recbole_vae_plugin.config_files import read_config_file
+from recbole_vae_plugin.integration.parallel import check_gpus
 from recbole_vae_plugin.models import MODELS
 
 EXAMPLES = """\
@@ -112,7 +113,7 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
 
     config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
     checks.check_config(config)
-    check_gpus(options, config)
+    check_gpus(config, options.nproc)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from recbole_vae_plugin.atomic import replacing
+
 RESULT = "result.json"
 USERS = "users.csv.gz"
 CURVE = "curve.csv"
@@ -27,8 +29,6 @@ def labels(cell) -> dict:
 
 def write_result(folder: Path, result: dict) -> dict:
     """Write ``result.json`` whole or not at all; returns the result."""
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{RESULT}.partial"
-    partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
-    partial.replace(folder / RESULT)
+    with replacing(folder / RESULT) as partial:
+        partial.write_text(json.dumps(result, indent=1), encoding="utf-8")
     return result

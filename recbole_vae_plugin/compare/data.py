@@ -13,6 +13,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_vae_plugin.atomic import replacing
+
 
 class PreparedData:
     """Keeps the split that was used last, and shares all with the other processes of a run.
@@ -52,10 +54,8 @@ class PreparedData:
                 with file.open("rb") as stream:
                     return pickle.load(stream)
             prepared = make(config, split_seed)
-            partial = file.with_suffix(".partial")
-            with partial.open("wb") as stream:
+            with replacing(file) as partial, partial.open("wb") as stream:
                 pickle.dump(prepared, stream, protocol=pickle.HIGHEST_PROTOCOL)
-            partial.replace(file)
         return prepared
 
 

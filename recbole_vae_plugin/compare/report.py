@@ -11,6 +11,7 @@ from string import Template
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
+from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.compare.statistics import per_user
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
@@ -45,10 +46,8 @@ def write_report(comparison: Comparison, file: Path) -> None:
         data=script_json([data_of(comparison, name) for name in datasets]),
         plotly=get_plotlyjs(),
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(file)
+    with replacing(file) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def script_json(content) -> str:

@@ -18,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.compare.cell_files import labels, write_result
 from recbole_vae_plugin.compare.experiment import Cell, Experiment
 from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_result
@@ -122,10 +123,9 @@ def run(plan: Plan, jobs: int = 1) -> None:
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
     with locked(plan.folder), tempfile.TemporaryDirectory() as cache:
-        partial = plan.folder / f"{EXPERIMENT}.partial"
         content = yaml.safe_dump(asdict(plan.experiment), sort_keys=False, allow_unicode=True)
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(plan.folder / EXPERIMENT)
+        with replacing(plan.folder / EXPERIMENT) as partial:
+            partial.write_text(content, encoding="utf-8")
         total = len(plan.done) + len(plan.to_run)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
         with tqdm(total=total, initial=len(plan.done), bar_format=form, dynamic_ncols=True) as bar:

@@ -16,6 +16,7 @@ import warnings
 
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.values import refuse
 
 #: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
 #: group with the interpreter's lock in hand, and wait for a thread that may be waiting for the lock.
@@ -23,14 +24,31 @@ _groups: list = []
 atexit.register(_groups.clear)
 
 
-class Nothing:
-    """Takes any call and does nothing: the TensorBoard of the ranks that write none."""
+class SilentTensorBoard:
+    """Takes any call and does nothing, for the ranks that write none."""
 
     def __getattr__(self, name: str):
         return lambda *args, **kwargs: None
 
 
-def begin(settings: dict, gpus: bool) -> None:
+def check_gpus(config, processes: int) -> None:
+    """Refuse more processes than GPUs of this machine, where GPUs train.
+
+    Args:
+        config: RecBole's ``Config``, or its settings.
+        processes: on this machine.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    from torch import cuda
+
+    if config["device"].type == "cuda" and cuda.device_count() < processes:
+        allowed = f"{processes} GPUs of this machine, one a process, as in --gpu_id=0,1, or none: --gpu_id="
+        refuse("gpu_id", config["gpu_id"], allowed)
+
+
+def join_ranks(settings: dict, gpus: bool) -> None:
     """Join the other ranks, and note in the config's settings what this one is."""
     import torch
     import torch.distributed as dist
@@ -67,20 +85,20 @@ def joining_of_ranks(configurator) -> None:
         settings = self.final_config_dict
         if "local_rank" not in settings:
             return init_device(self)
-        import torch
-
         local_rank = settings.pop("local_rank")
         init_device(self)  # reads gpu_id, as for a run in one process
         settings["local_rank"] = local_rank
         gpus = settings["device"].type == "cuda"
-        if gpus and torch.cuda.device_count() < settings["nproc"]:
-            raise ValueError(
-                f"gpu_id: got {settings['gpu_id']!r}; allowed: {settings['nproc']} GPUs of this machine, "
-                "one for each process, or none, as in --gpu_id= (then processors train)"
-            )
-        begin(settings, gpus)
+        check_gpus(settings, settings["nproc"])
+        join_ranks(settings, gpus)
 
     configurator.Config._init_device = init_device_of_rank
+
+
+@patch_of("recbole.utils.utils")
+def folders_of_all_ranks(utils) -> None:
+    """RecBole fails where another rank makes a folder after this one has looked for it."""
+    utils.ensure_dir = functools.partial(os.makedirs, exist_ok=True)
 
 
 @patch_of("recbole.utils.logger")
@@ -211,7 +229,7 @@ def training_on_ranks(trainer) -> None:
 
     def tensorboard_of_first_rank(logger):
         wanted = not trainer.torch.distributed.is_initialized() or trainer.torch.distributed.get_rank() == 0
-        return get_tensorboard(logger) if wanted else Nothing()
+        return get_tensorboard(logger) if wanted else SilentTensorBoard()
 
     get_tensorboard = trainer.get_tensorboard
     trainer.get_tensorboard = tensorboard_of_first_rank

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -16,6 +15,7 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import set_color
 
+from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.integration.climbing import climb
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
@@ -53,7 +53,8 @@ class AutoEncoderTrainer(Trainer):
     second file first, so that a run that is killed leaves the last good one.
 
     The ranks of a data-parallel run take the steps that one process would take: each works on its
-    share of the batch, and the gradient is that of the whole batch.
+    share of the batch, and the gradient is that of the whole batch. The loss in the log is that of all
+    users; reconstruction, kl and active_units there are those of rank 0's users.
 
     With `ema_decay` the averages of the weights are what is evaluated, saved, and left in the model.
     With `linear_branch` a training begins by computing it, and `linear_weight: ~` chooses its weight
@@ -208,8 +209,7 @@ class AutoEncoderTrainer(Trainer):
         if place(self.config)[0] != 0:
             return
         file = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        partial = file.with_name(f"{file.name}.partial")
-        with self._averages_in_place():
+        with self._averages_in_place(), replacing(file) as partial:
             state = {
                 "config": as_single_process(self.config),
                 "epoch": epoch,
@@ -223,7 +223,6 @@ class AutoEncoderTrainer(Trainer):
                 "average": self.average and self.average.state_while_swapped(),
             }
             torch.save(state, partial, pickle_protocol=4)
-        os.replace(partial, file)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {file}")
 

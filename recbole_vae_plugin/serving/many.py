@@ -21,6 +21,7 @@ from recbole_vae_plugin.values import refuse
 PART = 1024
 #: Bad lines that are reported one by one; of the rest only the number is.
 REPORTED = 20
+LINE = '{"user": "ann", "items": ["1", "50"]}'
 
 
 @dataclass
@@ -61,7 +62,7 @@ def recommend_many(recommender: Recommender, source: Path, target: Path, k: int)
     more than :data:`PART` users are held at once.
 
     Raises:
-        ValueError: there is no such source, or it is the target.
+        ValueError: there is no such source, none of its lines can be understood, or it is the target.
     """
     if not source.is_file():
         refuse("--input", str(source), "a file with one JSON object a line")
@@ -80,6 +81,8 @@ def recommend_many(recommender: Recommender, source: Path, target: Path, k: int)
         while part := list(islice(users, PART)):
             for line in answers(recommender, part, k, summary):
                 out.write(json.dumps(line) + "\n")
+        if summary.bad_lines and not summary.users:
+            refuse("--input", str(source), f"a file with lines such as {LINE}; none of its lines is one")
     return summary
 
 
@@ -108,7 +111,7 @@ def read_line(line: bytes) -> tuple[Any, list[str]]:
     """
     content = json.loads(line)
     if not isinstance(content, dict) or not {"user", "items"} <= content.keys():
-        raise ValueError('allowed: an object such as {"user": "ann", "items": ["1", "50"]}')
+        raise ValueError(f"allowed: an object such as {LINE}")
     user, items = content["user"], content["items"]
     if not isinstance(user, (str, int, float)):
         refuse("user", user, "a string or a number")

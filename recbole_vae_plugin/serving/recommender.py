@@ -30,8 +30,8 @@ class Recommender:
     """A trained model that recommends to anybody whose items are known, users of its training or not.
 
     Item ids are those of the data set, as strings; ints are taken for the strings they print as. Ids
-    that the model does not know are skipped, with one warning a call. Calls do not change the object,
-    so that threads may share one.
+    that the model does not know are skipped, with one warning a call. Threads may share an object:
+    all that calls change is that the first of ``similar_items`` keeps the codes of all items.
 
     Args:
         bundle: what :func:`~recbole_vae_plugin.serving.bundle.read_bundle` returns.

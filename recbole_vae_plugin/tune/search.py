@@ -65,7 +65,9 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         missing = (
             '. For PostgreSQL: pip install "psycopg[binary]"' if isinstance(problem, ImportError) else ""
         )
-        raise ValueError(f"--storage: got {url!r}; it cannot be opened: {problem}{missing}") from problem
+        allowed = "the address of a database, such as postgresql+psycopg://user:password@host/name"
+        reason = f"this one cannot be opened: {problem}".rstrip(".")
+        refuse("--storage", url, f"{allowed}; {reason}{missing}")
     study = optuna.create_study(
         storage=backend,
         study_name=space.name,
