@@ -48,8 +48,7 @@ class TestSharedBatches:
         joint_means = [values[i : i + batch_size].mean() for i in range(0, 60, batch_size)]
         parts = []
         for rank in range(3):
-            shares = SharedBatches({"single_spec": True}, 60, batch_size)
-            shares.rank, shares.ranks = rank, 3
+            shares = SharedBatches(rank, 3, 60, batch_size)
             batches = [list(range(60))[i : i + batch_size] for i in range(0, 60, batch_size)]
             parts.append(
                 [

@@ -20,7 +20,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import EvaluatorType
 
-from recbole_vae_plugin.integration.ranks import SharedBatches, as_single_process
+from recbole_vae_plugin.integration.ranks import SharedBatches, as_single_process, place
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
@@ -120,7 +120,7 @@ class UserTrainDataLoader(AbstractDataLoader):
         users = dataset.inter_feat[dataset.uid_field].unique()
         self.users = Interaction({dataset.uid_field: users})
         self.sample_size = len(users)
-        self.shares = SharedBatches(config, self.sample_size, config["train_batch_size"])
+        self.shares = SharedBatches(*place(config), self.sample_size, config["train_batch_size"])
         super().__init__(as_single_process(config), dataset, sampler, shuffle=shuffle)
         self.config = config
         if self.shares.ranks > 1:

@@ -67,13 +67,13 @@ class SharedBatches:
     rank takes the same number of steps.
 
     Args:
-        config: RecBole's ``Config``.
+        rank, ranks: from :func:`place`.
         sample_size: users in an epoch.
         batch_size: users in a joint batch.
     """
 
-    def __init__(self, config, sample_size: int, batch_size: int):
-        self.rank, self.ranks = place(config)
+    def __init__(self, rank: int, ranks: int, sample_size: int, batch_size: int):
+        self.rank, self.ranks = rank, ranks
         self.sample_size, self.batch_size = sample_size, batch_size
 
     def own(self, batch: list) -> list:
