@@ -101,9 +101,7 @@ def main() -> None:
     settings = {"epochs": options.epochs} if options.epochs else {}
     sys.argv = sys.argv[:1]
     versions = ", ".join(f"{name} {version(name)}" for name in ("recbole", "torch", "numpy"))
-    print(
-        f"{Path(options.dataset).stem}, test ndcg@10, seeds {options.seeds}, {platform.machine()}, {versions}\n"
-    )
+    print(f"{Path(options.dataset).stem}, test ndcg@10, {platform.machine()}, {versions}\n")
     print("| loss | head | mean ± deviation | difference to split [95% interval] |\n|---|---|---|---|")
     for loss in options.losses:
         found: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
