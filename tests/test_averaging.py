@@ -49,6 +49,16 @@ def test_what_is_saved_and_left_in_the_model_is_the_average(prepare):
     torch.testing.assert_close(run.model.network.output.bias.detach(), expected)
 
 
+def test_without_validation_too(prepare):
+    run = prepare("DAE", ema_decay=0.9)
+    fit(run, epochs=2)
+    left = scores_of(run, users_of(run))
+    run.trainer.model.load_state_dict(
+        torch.load(run.trainer.saved_model_file, weights_only=False)["state_dict"]
+    )
+    assert torch.equal(scores_of(run, users_of(run)), left)
+
+
 def test_training_itself_does_not_notice(prepare):
     plain, averaged = prepare("DAE"), prepare("DAE", ema_decay=0.9)
     losses = []

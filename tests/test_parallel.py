@@ -37,6 +37,16 @@ VARIANTS = {
         "VAESplit",
         {"denoising": "none", "train_batch_size": 16, "kl_reduction": "sum", "anneal_cap": 0.3},
     ),
+    "averaged weights and a linear branch": (
+        "DAE",
+        {
+            "denoising": "none",
+            "train_batch_size": 16,
+            "ema_decay": 0.9,
+            "linear_branch": "ease",
+            "linear_reg_weight": 1.0,
+        },
+    ),
     "a model of RecBole": ("BPR", {"train_batch_size": 64, "embedding_size": 16}),
 }
 
