@@ -399,7 +399,7 @@ def test_a_search(held_out_blocks):
     assert yaml.safe_load(Path("tuned/best.yaml").read_text())["eval_args"]["split"] == HELD_OUT["split"]
 
 
-OF_PAPERS = {"ml-1m": 500}
+OF_PAPERS = {"ml-1m": 500, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
 
 
 @pytest.mark.parametrize(("name", "held_out"), OF_PAPERS.items())
