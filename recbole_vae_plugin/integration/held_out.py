@@ -116,9 +116,9 @@ def split_by_users(dataset, hold_out: HoldOut) -> list:
     phase = phase_of[users]
     known = np.zeros(dataset.item_num, dtype=bool)
     known[items[phase == 0]] = True
-    first = np.zeros(len(users), dtype=bool)
-    first[np.unique(users * dataset.item_num + items, return_index=True)[1]] = True
-    rows = np.flatnonzero((phase > 0) & known[items] & first)
+    rows = np.flatnonzero((phase > 0) & known[items])
+    _, first = np.unique(users[rows] * dataset.item_num + items[rows], return_index=True)
+    rows = rows[np.sort(first)]
     wanted = rows[is_wanted(users[rows], hold_out.fold_in)]
     valid, test = (wanted[phase[wanted] == one] for one in (1, 2))
     for name, found in (("validation", valid), ("test", test)):
