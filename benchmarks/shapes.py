@@ -14,6 +14,7 @@ SHAPES = {
     "twice the users": (10_000, 2_000, 250_000),
     "twice the items": (5_000, 4_000, 250_000),
     "twice the interactions": (5_000, 2_000, 500_000),
+    "20,000 items": (10_000, 20_000, 1_000_000),
 }
 GROWTH = ["small-shape", "twice the users", "twice the items", "twice the interactions"]
 

@@ -27,6 +27,14 @@ def test_gpu_benchmark_can_be_tried_without_one():
     assert all(0 < step["of matrix rate"] < 1 for step in found["steps"])
 
 
+def test_serving_benchmark_measures_both_ways():
+    found = benchmark("serving.py", "--datasets", "ml-100k", "--calls", "5", "--batch", "20")["ml-100k"]
+    assert set(found) == {"Recommender.recommend", "full_sort_topk"}
+    for figures in found.values():
+        assert all(value > 0 for value in figures.values())
+        assert figures["one user, median ms"] <= figures["one user, p99 ms"]
+
+
 @pytest.mark.slow
 def test_speed_benchmark_measures_all_contestants():
     left_out = ["--no-growth", "--no-uni100", "--no-whole-runs"]

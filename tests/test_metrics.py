@@ -106,3 +106,12 @@ def test_a_perfect_ranking_has_perfect_metrics(trained, monkeypatch):
     found = trained.trainer.evaluate(trained.test, load_best_model=False)
     for metric in (f"ndcg@{K}", f"recall@{K}", f"mrr@{K}", f"hit@{K}", "gauc"):
         assert found[metric] == 1.0
+
+
+def test_capped_recall_by_hand():
+    from recbole.evaluator import metrics_dict
+
+    hits = np.array([[True, False, True], [False, True, False]])
+    metric = metrics_dict["cappedrecall"]({"metric_decimal_place": 4, "topk": [1, 3]})
+    values = metric.metric_info(hits, np.array([2, 5]))
+    np.testing.assert_allclose(values, [[1, 1 / 2, 2 / 2], [0, 1 / 2, 1 / 3]])

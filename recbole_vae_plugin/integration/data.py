@@ -15,6 +15,7 @@ from recbole.data.dataloader import (
     AbstractDataLoader,
     FullSortEvalDataLoader,
     NegSampleEvalDataLoader,
+    UserDataLoader,
 )
 from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
@@ -136,6 +137,17 @@ class UserTrainDataLoader(AbstractDataLoader):
 
     def get_model(self, model):
         """RecBole's trainer calls this for dynamic negative sampling; here nothing is sampled."""
+
+
+class TrainingUserDataLoader(UserDataLoader):
+    """RecBole's batches of user ids, of users with training items alone."""
+
+    def __init__(self, config, dataset, sampler, shuffle=False):
+        self.logger = logging.getLogger()
+        self.uid_field = dataset.uid_field
+        self.user_list = Interaction({self.uid_field: dataset.inter_feat[self.uid_field].unique()})
+        self.sample_size = len(self.user_list)
+        AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=True)
 
 
 class _UserEvalDataLoader(AbstractDataLoader):

@@ -13,6 +13,8 @@ from types import ModuleType
 
 from recbole_vae_plugin.integration import (  # noqa: F401  collects their patches
     compatibility,
+    held_out,
+    metrics,
     parallel,
     startup,
 )

@@ -10,6 +10,8 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_vae_plugin.integration.data import interactions_of
+from recbole_vae_plugin.integration.held_out import with_fold_in
 from recbole_vae_plugin.models.network import network_of
 from recbole_vae_plugin.models.settings import KLSettings, LinearSettings, Settings
 from recbole_vae_plugin.nn.ease import ease
@@ -31,6 +33,7 @@ class AutoEncoderRecommender(GeneralRecommender):
     Args:
         config: RecBole's ``Config``.
         dataset: the training part of a RecBole data set, whose interactions are the histories.
+            Held-out users are scored from the fold-in that it may carry.
 
     Raises:
         ValueError: a key has a value that is not allowed.
@@ -54,6 +57,9 @@ class AutoEncoderRecommender(GeneralRecommender):
             self.n_users,
             self.n_items,
         )
+        scored = with_fold_in(dataset)
+        #: what users are scored from: their interactions, or their fold-in if they are held out
+        self.histories = self.interactions if scored is dataset else interactions_of(scored)
         self.network = network_of(settings, self.head, self.n_items)
 
     @classmethod
@@ -117,13 +123,13 @@ class AutoEncoderRecommender(GeneralRecommender):
 
     def full_sort_predict(self, interaction) -> Tensor:
         """Scores of all items for B users: ``[B * n_items]``, as RecBole wants them."""
-        scores, _ = self.network(self.interactions.rows(interaction[self.USER_ID]))
+        scores, _ = self.network(self.histories.rows(interaction[self.USER_ID]))
         return scores.flatten()
 
     def predict(self, interaction) -> Tensor:
         """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
         users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
-        rows, items = self.interactions.rows(users), interaction[self.ITEM_ID]
+        rows, items = self.histories.rows(users), interaction[self.ITEM_ID]
         hidden = self.network.decode(self.network.latent(self.network.encode(rows)))
         scores = self.network.output(hidden[pair_user], items)
         linear = self.network.linear
@@ -142,7 +148,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         """
         training = self.training
         self.eval()
-        code = self.network.encode(self.interactions.rows(users))
+        code = self.network.encode(self.histories.rows(users))
         self.train(training)
         return code
 

@@ -1,0 +1,33 @@
+"""Metrics that RecBole does not have, known to it by their names."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recbole_vae_plugin.integration.patching import patch_of
+
+
+@patch_of("recbole.evaluator.register")
+def recall_as_in_papers_on_autoencoders(register) -> None:
+    """Add `CappedRecall`: RecBole's recall of a user with more than k wanted items cannot reach 1."""
+    from recbole.evaluator.base_metric import TopkMetric
+
+    class CappedRecall(TopkMetric):
+        """Recall@k of Liang et al. (WWW 2018): hits among the first k, divided by min(k, wanted items)."""
+
+        def calculate_metric(self, dataobject):
+            return self.topk_result("cappedrecall", self.metric_info(*self.used_info(dataobject)))
+
+        def metric_info(self, pos_index, pos_len):
+            """Float64 ``[users, k]``, column j for the first j + 1 items.
+
+            Args:
+                pos_index: bool ``[users, k]``, whether the item at each place is wanted.
+                pos_len: int ``[users]``, how many are wanted, at least 1.
+            """
+            lengths = np.arange(1, pos_index.shape[1] + 1)
+            return pos_index.cumsum(axis=1) / np.minimum(lengths, pos_len[:, None])
+
+    register.metrics_dict["cappedrecall"] = CappedRecall
+    register.metric_information["cappedrecall"] = CappedRecall.metric_need
+    register.metric_types["cappedrecall"] = CappedRecall.metric_type
