@@ -156,6 +156,7 @@ def trained(model: str, settings: dict, other_items: bool = False):
 @pytest.mark.parametrize("model", EVERY)
 def test_nothing_of_held_out_users_reaches_training(settings, model):
     settings |= {"eval_args": HELD_OUT, "hidden_dimension": 32}
+    settings |= {"linear_branch": "ease", "linear_reg_weight": 1.0}
     before, loaders = trained(model, settings)
     after, _ = trained(model, settings, other_items=True)
     weights = weights_of(after)
