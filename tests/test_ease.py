@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import interaction_of, users_of
+import yaml
+from conftest import CONFIGS, interaction_of, users_of
 from contract import fit, scores_of
 
 from recbole_vae_plugin.integration.climbing import MOST, climb
+from recbole_vae_plugin.integration.registration import PROPERTIES
 from recbole_vae_plugin.nn import ease as ease_module
 from recbole_vae_plugin.nn.ease import LinearBranch, ease
 from recbole_vae_plugin.nn.interactions import Interactions
@@ -151,6 +153,16 @@ class TestInTraining:
         again = prepare("VAESplit", linear_branch="ease", linear_reg_weight=1.0)
         again.trainer.resume_checkpoint(run.trainer.saved_model_file)
         assert torch.equal(scores_of(again, users_of(run)), expected)
+
+    @pytest.mark.parametrize("file", sorted((CONFIGS / "tuned").glob("*.yaml")), ids=lambda file: file.stem)
+    def test_tuned_settings_are_known_and_train(self, prepare, file):
+        keys = yaml.safe_load(file.read_text()) | {"epochs": 4, "eval_step": 2}
+        defaults = yaml.safe_load((PROPERTIES / f"{keys['model']}.yaml").read_text())
+        recboles = {"model", "learning_rate", "epochs", "eval_step", "stopping_step"}
+        assert set(keys) - set(defaults) <= recboles
+        run = prepare(keys.pop("model"), **keys)
+        losses = fit(run, valid=True)
+        assert losses[-1] < losses[0]
 
     def test_a_given_weight_is_left_alone(self, prepare):
         run = prepare("DAE", linear_branch="ease", linear_weight=0.7)
