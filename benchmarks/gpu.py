@@ -71,7 +71,7 @@ class Step:
         self.interactions, self.device, self.dtype = interactions, device, dtype
         with device:
             self.network = AutoEncoder(
-                interactions.n_items, [HIDDEN], CODE, [HIDDEN], "tanh", denoising, SplitHead
+                interactions.n_items, "mlp", [HIDDEN], CODE, [HIDDEN], "tanh", denoising, SplitHead
             )
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
 
@@ -80,7 +80,7 @@ class Step:
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             code = self.network.encode(rows)
-            hidden, output = self.network.decode(code), self.network.output
+            hidden, output = self.network.decode(self.network.latent(code)), self.network.output
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, "CE")
             loss = loss + 0.2 * kl_divergence(code.mu, code.logvar).mean()
         loss.backward()

@@ -142,9 +142,9 @@ def test_a_step_on_histories_that_no_table_could_hold():
     size = sum(buffer.numel() * buffer.element_size() for buffer in interactions.buffers())
     assert size <= 12 * (n_items + n_users)
 
-    network = AutoEncoder(n_items, [4], 2, [4], "tanh", DropoutDenoising(0.5), SplitHead)
+    network = AutoEncoder(n_items, "mlp", [4], 2, [4], "tanh", DropoutDenoising(0.5), SplitHead)
     rows = interactions.rows(torch.tensor([0, 1, 99_999]))
-    hidden = network.decode(network.encode(rows))
+    hidden = network.decode(network.latent(network.encode(rows)))
     loss = reconstruction_loss(hidden, network.output.weight, network.output.bias, rows, "CE", budget=n_items)
     loss.backward()
     assert torch.isfinite(loss)
