@@ -105,6 +105,19 @@ def test_only_training_has_a_use_for_a_prior(prepare, prior):
     assert torch.equal(run.model.full_sort_predict(batch), scores)
 
 
+def test_resuming_with_another_prior_is_refused(prepare):
+    run = prepare("VAESplit", prior="composite")
+    fit(run, epochs=1)
+    with pytest.raises(ValueError, match="prior: composite there, standard here"):
+        prepare("VAESplit").trainer.resume_checkpoint(run.trainer.saved_model_file)
+
+
+@pytest.mark.parametrize("sizes", [[], [32, 16]])
+def test_densely_connected_layers_of_other_widths_are_refused(prepare, sizes):
+    with pytest.raises(ValueError, match="mlp_hidden_size: got .*; allowed: .* layers of one width"):
+        prepare("VAESplit", encoder="dense", mlp_hidden_size=sizes)
+
+
 def parts_of(model) -> dict[str, torch.Tensor]:
     network = model.network
     parts = {"encoder": (network.encoder, network.head), "decoder": (network.decoder, network.output)}

@@ -242,12 +242,12 @@ class AutoEncoderTrainer(Trainer):
 
     def _check_same_model(self, resume_file, checkpoint):
         there, here = (
-            {key: config[key] for key in ("model", "dataset")} | asdict(Settings.from_config(config))
+            {key: config[key] for key in ("model", "dataset", "prior")} | asdict(Settings.from_config(config))
             for config in (checkpoint["config"], self.config)
         )
         shaping = (
             *("model", "dataset", "encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size"),
-            "linear_branch",
+            *("linear_branch", "prior"),
         )
         differing = [
             f"{key}: {there[key]} there, {here[key]} here" for key in shaping if there[key] != here[key]

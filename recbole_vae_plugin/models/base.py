@@ -193,7 +193,7 @@ class VariationalRecommender(AutoEncoderRecommender):
         """beta x KL(q(z|x) || p(z)) with the `prior` p, averaged or added up over users (`kl_reduction`).
 
         With `kl_weighting: profile_length` each user's counts as often as he has items: beta is then
-        the gamma of RecVAE (Shenbin et al., WSDM 2020, eq. 9).
+        the gamma of RecVAE (Shenbin et al., WSDM 2020).
         """
         if self.training:
             self.n_updates += 1

@@ -45,9 +45,9 @@ class LinearBranch(nn.Module):
 def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, user_power: float) -> Tensor:
     """The item-item matrix B with zero diagonal that minimises a ridge regression of X on itself.
 
-    EASE (Steck, WWW 2019, eq. 8): with the inverse P of the regularised Gram matrix, B_ij = -P_ij / P_jj.
+    EASE (Steck, WWW 2019): with the inverse P of the regularised Gram matrix, B_ij = -P_ij / P_jj.
     Here users are weighted, G = X' W X, and dropout of the input is regularised for in expectation,
-    G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020, eq. 4).
+    G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020).
 
     It works in place: beside B it takes memory for the histories and for :data:`PART` numbers. Time grows
     with the cube of the items.

@@ -16,7 +16,7 @@ def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
 
 class DenselyConnected(nn.Module):
     """Layers of one width, each of which adds up all that came before it (RecVAE, Shenbin et al., WSDM
-    2020, section 3.2).
+    2020).
 
     With the activation f and layer normalisation LN: h_1 = LN(f(W_1 x + b_1)) and
     h_l = LN(f(W_l h_{l-1} + b_l + h_1 + ... + h_{l-1})). The head reads the last h.
@@ -44,7 +44,7 @@ class DenselyConnected(nn.Module):
 
 
 class GatedLayer(nn.Module):
-    """f(W x + b) * sigmoid(V x + c) (Kim & Suh, RecSys 2019, eq. 9, where f is the identity).
+    """f(W x + b) * sigmoid(V x + c) (Kim & Suh, RecSys 2019, where f is the identity).
 
     Args:
         width_in: of the input.

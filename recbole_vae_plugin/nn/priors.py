@@ -38,7 +38,7 @@ class StandardPrior(nn.Module):
 
 class CompositePrior(nn.Module):
     """In each dimension a mixture of N(0, 1), of the code that an earlier encoder gave the user, and of
-    a wide normal (RecVAE, Shenbin et al., WSDM 2020, eq. 8, with the constants of its authors' code)."""
+    a wide normal (RecVAE, Shenbin et al., WSDM 2020, with the constants of its authors' code)."""
 
     WEIGHTS = (3 / 20, 3 / 4, 1 / 10)
     WIDE_LOGVAR = 10.0
