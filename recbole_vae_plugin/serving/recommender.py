@@ -17,6 +17,7 @@ from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.serving.bundle import Bundle, read_bundle
 from recbole_vae_plugin.serving.histories import Histories, Unknown, columns_of, item_id, read_histories
+from recbole_vae_plugin.serving.shortlist import Shortlist
 from recbole_vae_plugin.serving.vocabulary import FIRST
 from recbole_vae_plugin.values import did_you_mean, integer, refuse
 
@@ -31,7 +32,8 @@ class Recommender:
 
     Item ids are those of the data set, as strings; ints are taken for the strings they print as. Ids
     that the model does not know are skipped, with one warning a call. Threads may share an object:
-    all that calls change is that the first of ``similar_items`` keeps the codes of all items.
+    all that calls change is that the first of ``similar_items`` keeps the codes of all items, and the
+    first for one user of a large catalogue a copy of the output layer in 8 bits, a quarter of its size.
 
     Args:
         bundle: what :func:`~recbole_vae_plugin.serving.bundle.read_bundle` returns.
@@ -127,16 +129,33 @@ class Recommender:
 
     @torch.inference_mode()
     def _rank(self, rows: Rows, k: int, left_out: Tensor, include_seen: bool) -> list[Scored]:
-        scores, _ = self.bundle.network(rows)
-        scores.index_fill_(1, left_out, -torch.inf)
-        if not include_seen:
-            scores[rows.row_index, rows.items] = -torch.inf
-        values, columns = scores.topk(min(k, rows.n_items))
+        k = min(k, rows.n_items)
+        if len(rows) == 1 and self._shortlist is not None:
+            values, columns = self._best_of_one(rows, k, left_out, include_seen)
+        else:
+            scores, _ = self.bundle.network(rows)
+            _leave_out(scores, rows, left_out, include_seen)
+            values, columns = scores.topk(k)
         ids, first = self.vocabulary.ids, FIRST
         return [
             [(ids[column - first], score) for column, score in zip(*one) if score != -torch.inf]
             for one in zip(columns.tolist(), values.tolist())
         ]
+
+    def _best_of_one(self, rows: Rows, k: int, left_out: Tensor, include_seen: bool) -> tuple[Tensor, Tensor]:
+        network = self.bundle.network
+        hidden = network.decode(network.latent(network.encode(rows)))
+        offset = network.output.bias[None]
+        offset = offset.clone() if network.linear is None else offset + network.linear(rows)
+        _leave_out(offset, rows, left_out, include_seen)
+        columns = self._shortlist.candidates(hidden, offset[0], k)
+        scores = F.linear(hidden, network.output.weight[columns], offset[0, columns])
+        values, places = scores.topk(k)
+        return values, columns[places]
+
+    @cached_property
+    def _shortlist(self) -> Shortlist | None:
+        return Shortlist.of(self.bundle.network.output.weight)
 
     def _popular(self, k: int, never: Sequence[int]) -> Scored:
         allowed = ~np.isin(self.vocabulary.by_popularity, np.asarray(never, dtype=np.int64))
@@ -210,6 +229,13 @@ class Recommender:
         if histories.of_one_user:
             return Code(*(part if part is None else part[0] for part in code))
         return code
+
+
+def _leave_out(scores: Tensor, rows: Rows, columns: Tensor, include_seen: bool) -> None:
+    """Put -inf in the place of some columns' scores ``[B, n_items]`` and of what the B users have."""
+    scores.index_fill_(1, columns, -torch.inf)
+    if not include_seen:
+        scores[rows.row_index, rows.items] = -torch.inf
 
 
 def _warn_of(histories: Histories) -> None:
