@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,12 @@ import torch
 import yaml
 
 import recbole_vae_plugin  # noqa: F401  registers the models
+
+if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # threads of several workers that wait for one another make each of them slower
+    threads = max(1, (os.cpu_count() or 1) // WORKERS)
+    torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 BLOCKS, BLOCK_USERS, BLOCK_ITEMS = 4, 15, 10
@@ -63,6 +70,8 @@ def settings(blocks_path, tmp_path) -> dict:
         "valid_metric": "NDCG@3",
         "show_progress": False,
         "state": "ERROR",
+        # the same numbers on processors with bfloat16 and without
+        "enable_amp": False,
     }
 
 

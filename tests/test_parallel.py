@@ -103,6 +103,7 @@ def all_runs(tmp_path_factory, blocks_path) -> dict[str, SimpleNamespace]:
             "valid_metric": "NDCG@3",
             "show_progress": False,
             "state": "ERROR",
+            "enable_amp": False,
             **overrides,
         }
         runs[name] = (settings, model, folder)
