@@ -7,6 +7,7 @@ import torch
 import yaml
 from conftest import CONFIGS, interaction_of, users_of
 from contract import fit, scores_of
+from recbole.trainer import Trainer
 
 from recbole_vae_plugin.integration.climbing import MOST, climb
 from recbole_vae_plugin.integration.registration import PROPERTIES
@@ -153,6 +154,25 @@ class TestInTraining:
         again = prepare("VAESplit", linear_branch="ease", linear_reg_weight=1.0)
         again.trainer.resume_checkpoint(run.trainer.saved_model_file)
         assert torch.equal(scores_of(again, users_of(run)), expected)
+
+    def test_early_stopping_waits_while_the_deep_model_alone_gets_better(self, prepare, monkeypatch):
+        """The sum is best at first; the deep model learns until the fifth epoch."""
+        run = prepare("VAESplit", linear_branch="ease", stopping_step=2)
+        alone, ended = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.4, 0.4, 0.4]), 8
+
+        def scripted(trainer, *_args, **_kwargs):
+            score = (
+                0.9 - 0.01 * len(trainer.train_loss_dict)
+                if trainer.model.network.linear.weight
+                else next(alone)
+            )
+            return score, {"score": score}
+
+        monkeypatch.setattr(Trainer, "_valid_epoch", scripted)
+        losses = fit(run, epochs=20, valid=True)
+        assert len(losses) == ended
+        assert run.trainer.best_valid_score == pytest.approx(0.89)
+        assert torch.load(run.trainer.saved_model_file, weights_only=False)["epoch"] == 0
 
     @pytest.mark.parametrize("file", sorted((CONFIGS / "tuned").glob("*.yaml")), ids=lambda file: file.stem)
     def test_tuned_settings_are_known_and_train(self, prepare, file):

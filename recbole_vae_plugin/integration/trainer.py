@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from time import perf_counter
 import numpy as np
 import torch
 from recbole.trainer import Trainer
-from recbole.utils import set_color
+from recbole.utils import early_stopping, set_color
 
 from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.integration.climbing import climb
@@ -58,7 +59,9 @@ class AutoEncoderTrainer(Trainer):
 
     With `ema_decay` the averages of the weights are what is evaluated, saved, and left in the model.
     With `linear_branch` a training begins by computing it, and `linear_weight: ~` chooses its weight
-    at each validation, so that the best checkpoint holds the weight that made it the best.
+    at each validation, so that the best checkpoint holds the weight that made it the best. Early stopping
+    then waits until it would stop the deep model, scored alone, too: at first the sum is the linear
+    branch and hardly moves.
 
     `enable_amp: ~` means bfloat16 where the processor computes in it.
     """
@@ -72,6 +75,8 @@ class AutoEncoderTrainer(Trainer):
         self._train_data = None
         self._random_states = None
         self._valid_result = None
+        #: of the deep model beside a linear branch: best quality, validations since then
+        self.deep_alone = -math.inf, 0
         #: what the model noted of the last epoch
         self.monitored = {}
         self.eval_collector = UserCollector(config)
@@ -198,10 +203,18 @@ class AutoEncoderTrainer(Trainer):
             results[weight] = score, _ = validate(*args, **kwargs)
             return score if self.valid_metric_bigger else -score
 
-        best = climb(quality, linear.weight.item())
+        start = linear.weight.item()
+        self._wait_for_deep_model(quality(0.0))
+        best = climb(quality, start)
         linear.weight.fill_(best)
         self.logger.info(set_color("linear weight", "blue") + f": {best:.3g}")
         return results[best]
+
+    def _wait_for_deep_model(self, quality: float):
+        patience = self.config["stopping_step"]
+        best, since, is_done, _ = early_stopping(quality, *self.deep_alone, patience)
+        self.deep_alone = best, since
+        self.stopping_step = patience if is_done else math.inf
 
     def _save_checkpoint(self, epoch, verbose=True, **kwargs):
         random_state = self._get_random_state()
@@ -216,6 +229,7 @@ class AutoEncoderTrainer(Trainer):
                 "cur_step": self.cur_step,
                 "best_valid_score": self.best_valid_score,
                 "best_valid_result": self._valid_result,
+                "deep_alone": self.deep_alone,
                 "state_dict": self.model.state_dict(),
                 "other_parameter": self.model.other_parameter(),
                 "optimizer": self.optimizer.state_dict(),
@@ -236,6 +250,7 @@ class AutoEncoderTrainer(Trainer):
         self._check_same_model(resume_file, checkpoint)
         super().resume_checkpoint(resume_file)
         self.best_valid_result = checkpoint.get("best_valid_result")
+        self.deep_alone = checkpoint.get("deep_alone", self.deep_alone)
         self._random_states = checkpoint.get("random_states")
         if self.average:
             self.average.resume(checkpoint.get("average"))
