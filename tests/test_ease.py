@@ -155,17 +155,17 @@ class TestInTraining:
         again.trainer.resume_checkpoint(run.trainer.saved_model_file)
         assert torch.equal(scores_of(again, users_of(run)), expected)
 
-    def test_early_stopping_waits_while_the_deep_model_alone_gets_better(self, prepare, monkeypatch):
+    @pytest.mark.parametrize("linear_weight", [None, 2.0])
+    def test_early_stopping_waits_while_the_deep_model_alone_gets_better(
+        self, prepare, monkeypatch, linear_weight
+    ):
         """The sum is best at first; the deep model learns until the fifth epoch."""
-        run = prepare("VAESplit", linear_branch="ease", stopping_step=2)
+        run = prepare("VAESplit", linear_branch="ease", linear_weight=linear_weight, stopping_step=2)
         alone, ended = iter([0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.4, 0.4, 0.4]), 8
 
         def scripted(trainer, *_args, **_kwargs):
-            score = (
-                0.9 - 0.01 * len(trainer.train_loss_dict)
-                if trainer.model.network.linear.weight
-                else next(alone)
-            )
+            falling = 0.9 - 0.01 * len(trainer.train_loss_dict)
+            score = falling if trainer.model.network.linear.weight else next(alone)
             return score, {"score": score}
 
         monkeypatch.setattr(Trainer, "_valid_epoch", scripted)

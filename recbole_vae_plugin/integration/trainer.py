@@ -60,8 +60,8 @@ class AutoEncoderTrainer(Trainer):
     With `ema_decay` the averages of the weights are what is evaluated, saved, and left in the model.
     With `linear_branch` a training begins by computing it, and `linear_weight: ~` chooses its weight
     at each validation, so that the best checkpoint holds the weight that made it the best. Early stopping
-    then waits until it would stop the deep model, scored alone, too: at first the sum is the linear
-    branch and hardly moves.
+    waits until it would stop the deep model, scored alone, too: at first the sum is the linear branch
+    and hardly moves.
 
     `enable_amp: ~` means bfloat16 where the processor computes in it.
     """
@@ -191,9 +191,10 @@ class AutoEncoderTrainer(Trainer):
         return score, result
 
     def _valid_with_best_weight(self, *args, **kwargs):
-        """The validation score and result, with the weight of the linear branch that makes them best."""
+        """The validation score and result, with the weight of the linear branch that makes them best
+        or that was given."""
         linear, validate = self.model.network.linear, super()._valid_epoch
-        if linear is None or self.model.linear_settings.weight is not None:
+        if linear is None:
             return validate(*args, **kwargs)
 
         results = {}
@@ -203,12 +204,15 @@ class AutoEncoderTrainer(Trainer):
             results[weight] = score, _ = validate(*args, **kwargs)
             return score if self.valid_metric_bigger else -score
 
-        start = linear.weight.item()
+        weight = linear.weight.item()
         self._wait_for_deep_model(quality(0.0))
-        best = climb(quality, start)
-        linear.weight.fill_(best)
-        self.logger.info(set_color("linear weight", "blue") + f": {best:.3g}")
-        return results[best]
+        if self.model.linear_settings.weight is None:
+            weight = climb(quality, weight)
+            self.logger.info(set_color("linear weight", "blue") + f": {weight:.3g}")
+        else:
+            quality(weight)
+        linear.weight.fill_(weight)
+        return results[weight]
 
     def _wait_for_deep_model(self, quality: float):
         patience = self.config["stopping_step"]
