@@ -150,12 +150,34 @@ class Contract:
         codes = [run.model.get_codes(users_of(run)).mu for _ in range(2)]
         assert torch.equal(*codes) and run.model.training, "codes have no noise, whatever the mode"
 
+    def test_resuming_what_is_finished_leaves_it(self, prepare, variant):
+        run = prepare(self.model, **variant)
+        fit(run, epochs=2)
+        run.trainer.model.eval()
+        expected = scores_of(run, users_of(run))
+        file = run.trainer.saved_model_file
+        again = prepare(self.model, **variant)
+        again.trainer.resume_checkpoint(file)
+        assert torch.equal(scores_of(again, users_of(run)), expected), "what was saved is in the model"
+        fit(again, epochs=2)
+        before, after = (
+            torch.load(each.trainer.saved_model_file, weights_only=False) for each in (run, again)
+        )
+        assert after["epoch"] == before["epoch"] == 1
+        assert torch.equal(scores_of(again, users_of(run)), expected)
+
     def test_resuming_with_other_sizes_is_refused(self, prepare, variant):
         run = prepare(self.model, **variant)
         fit(run, epochs=1)
         other = prepare(self.model, **{**variant, "latent_dimension": 9})
         with pytest.raises(ValueError, match="latent_dimension: 8 there, 9 here"):
             other.trainer.resume_checkpoint(run.trainer.saved_model_file)
+
+    def test_resuming_from_another_model_is_refused_by_its_name(self, prepare, variant):
+        run = prepare("MultiVAE")
+        run.trainer.fit(run.train, saved=True)
+        with pytest.raises(ValueError, match=f"cannot resume .*: model: MultiVAE there, {self.model} here$"):
+            prepare(self.model, **variant).trainer.resume_checkpoint(run.trainer.saved_model_file)
 
     def test_loss_falls_and_planted_blocks_are_recovered(self, prepare, variant):
         run = prepare(self.model, **variant, learning_rate=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -113,6 +114,21 @@ def test_a_plateau_is_crossed():
     assert 5 < climb(lambda factor: round(1 / (1 + abs(factor - 6)), 2), 900.0) < 10
 
 
+@pytest.mark.parametrize(
+    "left, right, level, expected",
+    [(1.2, 200.0, 0.25, (1.2, 200.0)), (1e-3, 0.7, 0.25, (1e-3, 0.7)), (3.0, 4.0, 0.2, (1.0, 1.0))],
+    ids=["better above", "better below", "nowhere better"],
+)
+def test_a_climb_does_not_settle_on_a_plateau(left, right, level, expected):
+    at = climb(lambda factor: level if left <= factor <= right else 0.2, 1.0)
+    assert expected[0] <= at <= expected[1]
+
+
+@pytest.mark.parametrize("start", [0.0, 1e6])
+def test_a_climb_begins_within_its_limits(start):
+    assert 3 < climb(lambda factor: -abs(factor - 6), start) < 12
+
+
 class TestInTraining:
     def test_it_is_recboles_ease(self, prepare):
         keys = {"linear_reg_weight": 30.0, "linear_dropout_prob": 0.0, "linear_user_power": 0}
@@ -183,6 +199,26 @@ class TestInTraining:
         run = prepare(keys.pop("model"), **keys)
         losses = fit(run, valid=True)
         assert losses[-1] < losses[0]
+
+    def test_each_weight_is_judged_by_the_same_negatives(self, prepare):
+        eval_args = {"split": {"RS": [0.8, 0.1, 0.1]}, "group_by": "user", "order": "RO", "mode": "uni5"}
+        run = prepare("VAESplit", linear_branch="ease", eval_args=eval_args)
+        fit(run, epochs=2)
+        np.random.seed(3)
+        _, chosen = run.trainer._valid_epoch(run.valid)
+        np.random.seed(3)
+        assert run.trainer.evaluate(run.valid, load_best_model=False) == chosen
+
+    def test_resuming_takes_a_given_weight_and_refuses_another_matrix(self, prepare):
+        run = prepare("VAESplit", linear_branch="ease")
+        fit(run, epochs=1)
+        file = run.trainer.saved_model_file
+        again = prepare("VAESplit", linear_branch="ease", linear_weight=0.7)
+        again.trainer.resume_checkpoint(file)
+        assert again.model.network.linear.weight == pytest.approx(0.7)
+        with pytest.raises(ValueError, match="linear_user_power: 0.5 there, 0 here"):
+            other = prepare("VAESplit", linear_branch="ease", linear_user_power=0)
+            other.trainer.resume_checkpoint(file)
 
     def test_a_given_weight_is_left_alone(self, prepare):
         run = prepare("DAE", linear_branch="ease", linear_weight=0.7)

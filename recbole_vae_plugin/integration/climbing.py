@@ -10,24 +10,28 @@ LEAST, MOST = 2.0**-10, 2.0**10
 
 
 def climb(quality: Callable[[float], float], start: float) -> float:
-    """Walk from ``start`` in factors of :data:`STEP`, with longer and longer strides, first down as long
-    as that is not worse, and else up as long as it is better.
+    """Walk from ``start`` in factors of :data:`STEP`, with longer and longer strides, down until it gets
+    worse, and, unless that found something better, up until it gets worse.
 
-    Down means across a plateau, too: metrics are rounded, and where a factor is so large that it alone
-    counts, a step changes none of their digits.
+    A walk crosses plateaus and does not settle on them: metrics are rounded, and where a factor is so
+    large or so small that only one side counts, a step changes none of their digits.
 
     Args:
         quality: what is to be as large as possible.
-        start: a positive factor.
+        start: a factor; one beyond :data:`LEAST` or :data:`MOST` begins there.
 
     Returns:
-        The factor where the walk ended, which has the highest quality met.
+        The factor with the highest quality met; of equal ones the first.
     """
-    at, best = start, quality(start)
-    for step, is_reason_to_go in ((1 / STEP, float.__ge__), (STEP, float.__gt__)):
-        stride = step
-        while LEAST <= at * stride <= MOST and is_reason_to_go(found := quality(at * stride), best):
-            at, best, stride = at * stride, found, stride * step
-        if at != start:
+    start = min(max(start, LEAST), MOST)
+    top, best = start, quality(start)
+    for step in (1 / STEP, STEP):
+        at, stride = start * step, step
+        while LEAST <= at <= MOST and (found := quality(at)) >= best:
+            if found > best:
+                top, best = at, found
+            stride *= step
+            at *= stride
+        if top != start:
             break
-    return at
+    return top

@@ -46,6 +46,18 @@ def keep_freed_memory() -> None:
         mallopt(mmap_threshold, most)
 
 
+def fixed(config) -> dict:
+    """The keys of the model that a run cannot change when it goes on, each where it has a meaning."""
+    settings = asdict(Settings.from_config(config))
+    layers = ("encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size", "linear_branch")
+    others = ["prior"]
+    if config["prior"] == "vamp":
+        others.append("prior_components")
+    if settings["linear_branch"] == "ease":
+        others += ["linear_reg_weight", "linear_dropout_prob", "linear_user_power"]
+    return {key: settings[key] for key in layers} | {key: config[key] for key in others}
+
+
 class AutoEncoderTrainer(Trainer):
     """Trains and evaluates the models of this package.
 
@@ -142,6 +154,7 @@ class AutoEncoderTrainer(Trainer):
             for _ in range(times):
                 loss = super()._train_epoch(train_data, epoch_idx, loss_func, **kwargs)
             self.model.end_phase(part)
+        self.model.network.train_only(None)
         self.monitored = self.model.monitored()
         return mean(from_every_rank(loss)) if shared else loss
 
@@ -198,8 +211,11 @@ class AutoEncoderTrainer(Trainer):
             return validate(*args, **kwargs)
 
         results = {}
+        # each weight is judged by the same negatives where evaluation samples them
+        random_state = np.random.get_state()
 
         def quality(weight):
+            np.random.set_state(random_state)
             linear.weight.fill_(weight)
             results[weight] = score, _ = validate(*args, **kwargs)
             return score if self.valid_metric_bigger else -score
@@ -229,7 +245,8 @@ class AutoEncoderTrainer(Trainer):
         with self._averages_in_place(), replacing(file) as partial:
             state = {
                 "config": as_single_process(self.config),
-                "epoch": epoch,
+                # RecBole gives -1 where a resumed run has nothing left to do
+                "epoch": max(epoch, self.start_epoch - 1),
                 "cur_step": self.cur_step,
                 "best_valid_score": self.best_valid_score,
                 "best_valid_result": self._valid_result,
@@ -248,28 +265,29 @@ class AutoEncoderTrainer(Trainer):
         """See RecBole's ``Trainer.resume_checkpoint``.
 
         Raises:
-            ValueError: the checkpoint is of another model, or of other layer sizes.
+            ValueError: the checkpoint is of another model, prior or linear branch, or of other layer sizes.
         """
         checkpoint = torch.load(resume_file, map_location="cpu", weights_only=False)
         self._check_same_model(resume_file, checkpoint)
         super().resume_checkpoint(resume_file)
-        self.best_valid_result = checkpoint.get("best_valid_result")
+        self.best_valid_result = self._valid_result = checkpoint.get("best_valid_result")
         self.deep_alone = checkpoint.get("deep_alone", self.deep_alone)
         self._random_states = checkpoint.get("random_states")
         if self.average:
             self.average.resume(checkpoint.get("average"))
+        given_weight = self.model.linear_settings.weight
+        if self.model.network.linear is not None and given_weight is not None:
+            self.model.network.linear.weight.fill_(given_weight)
 
     def _check_same_model(self, resume_file, checkpoint):
-        there, here = (
-            {key: config[key] for key in ("model", "dataset", "prior")} | asdict(Settings.from_config(config))
-            for config in (checkpoint["config"], self.config)
-        )
-        shaping = (
-            *("model", "dataset", "encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size"),
-            *("linear_branch", "prior"),
-        )
+        of = checkpoint["config"], self.config
+        there, here = ({key: config[key] for key in ("model", "dataset")} for config in of)
+        if there["model"] == here["model"]:
+            there, here = (names | fixed(config) for names, config in zip((there, here), of))
         differing = [
-            f"{key}: {there[key]} there, {here[key]} here" for key in shaping if there[key] != here[key]
+            f"{key}: {value} there, {here[key]} here"
+            for key, value in there.items()
+            if key in here and value != here[key]
         ]
         if differing:
             raise ValueError(f"cannot resume {resume_file}: {'; '.join(differing)}")

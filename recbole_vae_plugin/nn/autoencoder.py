@@ -67,8 +67,9 @@ class AutoEncoder(nn.Module):
         return self.decoder(z)
 
     def train_only(self, part: str | None) -> None:
-        """From now on a training step changes one part only: the ``encoder``, or the ``decoder``, which
-        then learns from histories without noise (RecVAE, Shenbin et al., WSDM 2020). ``None``: both."""
+        """From now on a training step changes one part of these layers only: the ``encoder``, or the
+        ``decoder``, which then learns from histories without noise (RecVAE, Shenbin et al., WSDM 2020).
+        ``None``: both."""
         encoder = (self.encoder, self.head)
         for modules, name in ((encoder, "encoder"), ((self.decoder, self.output), "decoder")):
             for module in modules:

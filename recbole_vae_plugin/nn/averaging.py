@@ -61,10 +61,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def resume(self, state: dict[str, Any] | None) -> None:
-        """Go on: the weights hold the averages, and ``state`` is what was kept with them, if anything."""
+        """The weights hold the averages, and ``state`` is what was kept with them, if anything: to go on,
+        :meth:`swap`."""
         kept = state["weights"] if state else self.weights
         for average, weight in zip(self.averages, kept):
             average.copy_(weight)
         self.steps = state["steps"] if state else 0
-        self.swap()
-        self.swapped = False
+        self.swapped = True

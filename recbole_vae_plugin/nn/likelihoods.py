@@ -55,8 +55,8 @@ def reconstruction_loss(
 
     Exact whatever the catalogue's size: a batch of more than ``budget`` scores is worked off
     a few users at a time. The scores are overwritten by their gradient in the forward pass,
-    so that one array of them is the peak. Under autocast the matrix products run in the
-    autocast dtype and the rest in float32.
+    so that one array of them is the peak, or two with BCE or under autocast, where the matrix
+    products run in the autocast dtype and the rest in float32.
 
     Args:
         hidden: ``[B, d]``.

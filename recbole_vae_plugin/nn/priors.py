@@ -84,11 +84,12 @@ class VampPrior(nn.Module):
         z, mu, logvar = map(at_least_float32, (z, *code))
         learnt = network.head(network.encoder(F.normalize(self.histories.clamp(0, 1))))
         means, logvars = map(at_least_float32, learnt)
-        # the sum over d of (z - mean)^2 / var, without an array of users x components x d
+        # the sum over d of (z - mean)^2 / var, without an array of users x components x d: a difference of
+        # large numbers, so not in half precision
         precisions = torch.exp(-logvars)
-        squares = (
-            z.square() @ precisions.T - 2 * z @ (means * precisions).T + (means.square() * precisions).sum(-1)
-        )
+        with torch.autocast(z.device.type, enabled=False):
+            products = z.square() @ precisions.T - 2 * z @ (means * precisions).T
+        squares = products + (means.square() * precisions).sum(-1)
         constants = z.shape[-1] * math.log(2 * math.pi) + logvars.sum(-1)
         logs = -0.5 * (constants + squares)
         log_prior = logs.logsumexp(-1) - math.log(len(self.histories))
