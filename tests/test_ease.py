@@ -90,6 +90,23 @@ def test_the_branch_adds_its_weighted_product(dense, interactions):
     )
 
 
+@pytest.mark.parametrize("room", [0, 2 * ITEMS, 100 * ITEMS])
+def test_kept_products_change_nothing(dense, interactions, monkeypatch, room):
+    """Rows in and out of the room, in another order, with other values, with another weight."""
+    monkeypatch.setattr(ease_module, "KEPT", room)
+    branch = LinearBranch(ITEMS)
+    branch.B.copy_(torch.randn(ITEMS, ITEMS))
+    batches = [interactions.rows(torch.tensor(users)) for users in ([7, 9], [9, 7], [3], [7, 9])]
+    batches.append(batches[0].with_values(batches[0].values * 2))
+    with branch.keeping_products():
+        for weight in (1.0, 0.5):
+            branch.weight.fill_(weight)
+            for rows in batches:
+                torch.testing.assert_close(branch(rows), weight * (rows @ branch.B), rtol=0, atol=0)
+    branch.B.zero_()
+    assert not branch(batches[0]).any(), "nothing is kept beyond"
+
+
 @pytest.mark.parametrize("top", [0.03, 0.9, 1.0, 7.7, 300.0])
 def test_a_climb_ends_near_the_top(top):
     tried = []

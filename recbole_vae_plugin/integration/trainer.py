@@ -220,13 +220,14 @@ class AutoEncoderTrainer(Trainer):
             results[weight] = score, _ = validate(*args, **kwargs)
             return score if self.valid_metric_bigger else -score
 
-        weight = linear.weight.item()
-        self._wait_for_deep_model(quality(0.0))
-        if self.model.linear_settings.weight is None:
-            weight = climb(quality, weight)
-            self.logger.info(set_color("linear weight", "blue") + f": {weight:.3g}")
-        else:
-            quality(weight)
+        with linear.keeping_products():
+            weight = linear.weight.item()
+            self._wait_for_deep_model(quality(0.0))
+            if self.model.linear_settings.weight is None:
+                weight = climb(quality, weight)
+                self.logger.info(set_color("linear weight", "blue") + f": {weight:.3g}")
+            else:
+                quality(weight)
         linear.weight.fill_(weight)
         return results[weight]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from scipy.linalg import lapack
@@ -14,6 +17,8 @@ from recbole_vae_plugin.nn.interactions import Interactions, Rows
 MOST_ITEMS = 50_000
 #: Numbers of the matrix that are worked on at once, beside the matrix itself.
 PART = 2**24
+#: Products that are kept while weights are tried: 512 MiB.
+KEPT = 2**27
 
 
 class LinearBranch(nn.Module):
@@ -33,10 +38,30 @@ class LinearBranch(nn.Module):
         super().__init__()
         self.register_buffer("B", torch.zeros(n_items, n_items))
         self.register_buffer("weight", torch.ones(()))
+        self._kept: list[tuple[Rows, Tensor]] | None = None
+
+    @contextmanager
+    def keeping_products(self) -> Iterator[None]:
+        """Within it rows that come again, as with one weight after another, cost no second product, up to
+        :data:`KEPT` numbers of them. B must stay as it is."""
+        self._kept = []
+        try:
+            yield
+        finally:
+            self._kept = None
 
     def forward(self, rows: Rows) -> Tensor:
         """Returns ``[B, n_items]``."""
-        return self.weight * (rows @ self.B)
+        return self.weight * self._product(rows)
+
+    def _product(self, rows: Rows) -> Tensor:
+        for before, product in self._kept or ():
+            if rows.equal(before):
+                return product
+        product = rows @ self.B
+        if self._kept is not None and sum(kept.numel() for _, kept in self._kept) + product.numel() <= KEPT:
+            self._kept.append((rows, product))
+        return product
 
     def extra_repr(self) -> str:
         return f"n_items={len(self.B)}"

@@ -40,6 +40,11 @@ class Rows:
         rows = torch.arange(len(self), device=self.items.device)
         return rows.repeat_interleave(self.counts, output_size=len(self.items))
 
+    def equal(self, other: Rows) -> bool:
+        """Whether the entries and their values are the same."""
+        mine, others = ((rows.items, rows.offsets, rows.values) for rows in (self, other))
+        return all(map(torch.equal, mine, others))
+
     def slice(self, begin: int, end: int) -> Rows:
         """Rows ``begin`` to ``end``, without ``end``."""
         if begin == 0 and end == len(self):
