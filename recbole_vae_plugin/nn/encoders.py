@@ -19,7 +19,8 @@ class DenselyConnected(nn.Module):
     2020).
 
     With the activation f and layer normalisation LN: h_1 = LN(f(W_1 x + b_1)) and
-    h_l = LN(f(W_l h_{l-1} + b_l + h_1 + ... + h_{l-1})). The head reads the last h.
+    h_l = LN(f(W_l h_{l-1} + b_l + h_1 + ... + h_{l-1})). The head reads the last h. The
+    epsilon of LN is 1e-5, where the authors' code has 0.1.
 
     Args:
         sizes: the input's width, then that of each layer; at least one.

@@ -125,8 +125,11 @@ class Search:
         jobs = max(1, min(jobs, self.goal - len(self.finished())))
         threads = max(1, (os.cpu_count() or 1) // jobs)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
-        with tempfile.TemporaryDirectory() as cache, tqdm(total=self.goal, bar_format=form) as bar:
-            bar.update(len(self.finished()))
+        done = len(self.finished())
+        with (
+            tempfile.TemporaryDirectory() as cache,
+            tqdm(total=self.goal, initial=done, bar_format=form, dynamic_ncols=True) as bar,
+        ):
             shared = Path(cache) if jobs > 1 else None
             try:
                 while True:
@@ -247,7 +250,7 @@ class Search:
             self.nothing_new = False
             bar.write(self.record(entry, content))
         bar.n = min(len(self.finished()), self.goal)
-        bar.set_postfix_str(f", best {best_in_words(self.study)}")
+        bar.set_postfix_str(f"best {best_in_words(self.study)}")
 
     def is_weak(self, entry: Running, row: dict) -> bool:
         """Whether the learning curve, of the first model seed, lies below the median of others'."""
