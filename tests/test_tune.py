@@ -130,6 +130,13 @@ class TestSearch:
         assert table["epochs"].sum() < 0.8 * 15 * 15
         assert set(pruned.index).isdisjoint(rates[:3]) and table["valid"].idxmax() in rates[:5]
 
+    def test_no_trial_is_stopped_while_it_warms_up(self, space):
+        rates = [0.03, 0.02, 0.04, 0.05, 0.01, 1e-7, 2e-7, 3e-7]
+        settings = {**SETTINGS, "epochs": 8, "stopping_step": 100}
+        file = space(parameters={"learning_rate": rates}, settings=settings, trials=8, warm_up_epochs=8)
+        assert main(["tune", file, "--results", "found"]) == 0
+        assert (trials("found")["epochs"] == 8).all()
+
 
 class TestInterruption:
     def test_killed_it_goes_on_and_repeats_nothing(self, space):

@@ -37,7 +37,7 @@ MOST_REPEATS = 20
 #: Seconds without a sign of life after which a trial counts as abandoned and is run again.
 GRACE = 20
 #: Epochs that every trial may train, and trials that finish, before weak ones are stopped.
-WARM_UP_EPOCHS, WARM_UP_TRIALS = 5, 5
+WARM_UP_TRIALS = 5
 
 
 def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
@@ -75,7 +75,7 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         load_if_exists=True,
         # processes that search together must not propose the same
         sampler=optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True),
-        pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, WARM_UP_EPOCHS),
+        pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, space.warm_up_epochs),
     )
     definition = json.dumps(definition_of(space), sort_keys=True, default=str)
     if study.user_attrs.setdefault("space", definition) != definition:
@@ -90,9 +90,9 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
 
 
 def definition_of(space: Space) -> dict:
-    """What must stay as it is while a search goes on; its length may change."""
+    """What must stay as it is while a search goes on; how long it and its trials last may change."""
     content = asdict(space)
-    for changeable in ("trials", "hours"):
+    for changeable in ("trials", "hours", "warm_up_epochs"):
         content.pop(changeable)
     content["dataset"].pop("data_path")
     return content

@@ -33,6 +33,7 @@ KEYS = {
     "parameters": "a mapping from a key to what it may be, or a hyper.test file",
     "trials": "how many configurations to try",
     "hours": "when to stop starting trials, if there is a limit",
+    "warm_up_epochs": "before how many epochs no trial is stopped for being weak",
     "seeds": "split: seed of the data split; model: seeds that each configuration is trained with",
     "metrics": "RecBole's metrics",
     "topk": "lengths of the list of recommendations",
@@ -119,6 +120,7 @@ class Space:
         label: what the data set is called.
         dataset, settings: keys of RecBole's config; ``model`` is among the settings.
         trials: how many to run; ``hours``: after which none is started, or ``None``.
+        warm_up_epochs: before which none is stopped for being weak.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Space:
     parameters: tuple[Parameter, ...]
     trials: int
     hours: float | None
+    warm_up_epochs: int
     split_seed: int
     model_seeds: list[int]
     metrics: list[str]
@@ -175,6 +178,7 @@ class Space:
             parameters=parameters,
             trials=integer("trials", given.get("trials", 20), 1),
             hours=None if hours is None else number("hours", hours, 0),
+            warm_up_epochs=integer("warm_up_epochs", given.get("warm_up_epochs", 5), 0),
             split_seed=splits[0],
             model_seeds=seed_list("seeds.model", seeds.get("model")),
             metrics=given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"]),
