@@ -4,29 +4,51 @@ Models: ``VAESplit``, ``VAETwin`` and ``DAE``; and ``Recommender``, which serves
 needs no RecBole. All are here by name and loaded when first asked for.
 """
 
+import sys
+import warnings
 from importlib import import_module
 
-from recbole_vae_plugin.integration.registration import RegistrationError, register
+from recbole_vae_plugin import installation
 from recbole_vae_plugin.models import MODELS
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: Name -> the module that holds it.
 _LAZY = {
     **MODELS,
     "Recommender": "recbole_vae_plugin.serving.recommender",
     "BundleError": "recbole_vae_plugin.serving.bundle",
+    "RegistrationError": "recbole_vae_plugin.installation",
 }
-__all__ = [*_LAZY, "RegistrationError", "__version__"]
+__all__ = [*_LAZY, "__version__", "register"]
 
-register()
+
+def register() -> None:
+    """Make RecBole know the models, if it is installed; harmless when done before.
+
+    Raises:
+        RegistrationError: the RecBole that is installed is not supported, or has a model of
+            one of our names.
+    """
+    if installation.has_recbole():
+        import_module("recbole_vae_plugin.integration.registration").register()
+    elif "recbole" not in sys.modules and not installation.missing_requirements():
+        # all that training needs is here but RecBole; where nothing of it is, bundles are served
+        warnings.warn(f"recbole-vae-plugin: {installation.what_to_type()}", stacklevel=2)
 
 
 def __getattr__(name: str):
-    if name in _LAZY:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
         return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    except ModuleNotFoundError as problem:
+        missing = installation.what_to_type() if name in MODELS else None
+        if missing is None:
+            raise
+        raise ImportError(f"recbole_vae_plugin.{name}: {missing}") from problem
 
 
-def _autoload() -> None:
-    """Called by torch at the end of its import; loading this module has done the work."""
+# torch's import ends with recbole_vae_plugin.autoload, which never raises
+if not getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
+    register()

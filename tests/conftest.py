@@ -14,10 +14,11 @@ import torch
 import yaml
 
 import recbole_vae_plugin  # noqa: F401  registers the models
+from recbole_vae_plugin.processors import threads_for
 
 if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     # threads of several workers that wait for one another make each of them slower
-    threads = max(1, (os.cpu_count() or 1) // WORKERS)
+    threads = threads_for(WORKERS)
     torch.set_num_threads(threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
 

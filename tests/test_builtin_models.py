@@ -12,7 +12,11 @@ MODELS = ["BPR", "EASE", "LightGCN", "MultiVAE", "RecVAE", "Pop", "ItemKNN"]
 #: What a bare RecBole needs to run at all on current libraries, done by hand. A library
 #: old enough not to need it is left alone.
 BARE = """
+import importlib.util, sys, types
 import numpy, scipy.sparse
+if importlib.util.find_spec("ray") is None:
+    sys.modules["ray"] = types.ModuleType("ray")
+    sys.modules["ray"].tune = None
 names = {"float_": "float64", "complex_": "complex128", "unicode_": "str_", "bool8": "bool_"}
 for name, value in names.items():
     if not hasattr(numpy, name):

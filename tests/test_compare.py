@@ -233,7 +233,7 @@ class TestInterruption:
         monkeypatch.setenv("PYTHONPATH", os.getcwd())
         assert main(["compare", str(file), "--results", "died"]) == 1
         runs = Results.read("died").runs.set_index("contestant")
-        assert "signal 9" in runs.loc["Pop", "failed"] and runs.loc["VAE", "failed"] is None
+        assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])
 
 
 class TestPlan:

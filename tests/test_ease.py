@@ -11,7 +11,7 @@ from contract import fit, scores_of
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.integration.climbing import MOST, climb
-from recbole_vae_plugin.integration.registration import PROPERTIES
+from recbole_vae_plugin.models import PROPERTIES
 from recbole_vae_plugin.nn import ease as ease_module
 from recbole_vae_plugin.nn.ease import LinearBranch, ease
 from recbole_vae_plugin.nn.interactions import Interactions

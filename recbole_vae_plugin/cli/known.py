@@ -9,8 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_vae_plugin.integration.registration import PROPERTIES
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.models import MODELS, PROPERTIES
 
 #: Read by RecBole from its command line alone.
 LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
+from recbole_vae_plugin.processors import limit_threads, threads_for
 from recbole_vae_plugin.values import integer, refuse
 
 USUAL_PORT = "5678"
@@ -56,6 +57,7 @@ def launch(options, config_files: Sequence[str]) -> None:
     Raises:
         RuntimeError: one of those processes failed; the others have been ended.
     """
+    import torch
     from recbole.quick_start import run, run_recbole
     from torch import distributed
     from torch.multiprocessing.spawn import ProcessException
@@ -64,6 +66,9 @@ def launch(options, config_files: Sequence[str]) -> None:
     if distributed.is_torchelastic_launched():
         run_recbole(**what, config_dict=settings_of_torchrun(os.environ))
         return
+    if options.nproc == 1:
+        # torch heeds the affinity mask, but not the quota of a container
+        limit_threads(min(torch.get_num_threads(), threads_for(1)))
     several_machines = options.world_size > options.nproc
     try:
         run(

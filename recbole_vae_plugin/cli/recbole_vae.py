@@ -7,12 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_vae_plugin.cli.run_recbole import report as report_problem
+from recbole_vae_plugin.cli import configs, doctor
+from recbole_vae_plugin.cli.errors import report as report_problem
 
 EXAMPLES = """\
 examples:
-  recbole-vae compare configs/experiments/ml-100k-quick.yaml --results results/quick
-  recbole-vae tune configs/search/vae-split.yaml --trials 20 --jobs 2
+  recbole-vae configs
+  recbole-vae configs models/vae-split --copy my-vae.yaml
+  recbole-vae compare ml-100k-quick --results results/quick
+  recbole-vae tune vae-split --trials 20 --jobs 2
   recbole-vae table results/quick --format latex
   recbole-vae table results/quick --format leaderboard --contestant VAESplit
   recbole-vae report results/quick
@@ -179,6 +182,8 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument("--traceback", action="store_true", help="show where an error was raised")
     commands = result.add_subparsers(required=True, metavar="COMMAND")
+    configs.add_parser(commands)
+    doctor.add_parser(commands)
 
     one = commands.add_parser(
         "compare",
@@ -187,7 +192,7 @@ def parser() -> argparse.ArgumentParser:
         "RecBole. Stopped at any moment, the same command goes on with what is missing; runs that "
         "failed are tried again.",
     )
-    one.add_argument("experiment", metavar="EXPERIMENT.yaml")
+    one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped one")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
     one.add_argument("--only", nargs="+", metavar="LABEL", help="run these contestants now, others later")
@@ -201,7 +206,7 @@ def parser() -> argparse.ArgumentParser:
         "test it. Stopped at any moment, the same command goes on; started twice at once, in one folder "
         "or with one --storage, both share the trials.",
     )
-    one.add_argument("space", metavar="SPACE.yaml")
+    one.add_argument("space", metavar="SPACE", help="a path, or the name of a shipped one")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--trials", type=int, metavar="N", help="how many configurations to try in all")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials side by side (default 1)")

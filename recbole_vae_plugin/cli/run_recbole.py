@@ -10,9 +10,10 @@ from collections import ChainMap
 from collections.abc import Sequence
 
 from recbole_vae_plugin.cli import checks
+from recbole_vae_plugin.cli.errors import report
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
 from recbole_vae_plugin.cli.processes import USUAL_PORT, check_processes, launch
-from recbole_vae_plugin.config_files import read_config_file
+from recbole_vae_plugin.config_files import find_config, read_config_file
 from recbole_vae_plugin.integration.parallel import check_gpus
 from recbole_vae_plugin.models import MODELS
 
@@ -20,7 +21,7 @@ EXAMPLES = """\
 examples:
   run_recbole --model=VAESplit --dataset=ml-100k
   run_recbole --model=VAETwin --dataset=ml-100k --loss_type=BCE --denoising=gaussian
-  run_recbole --model=DAE --dataset=ml-1m --config_files="configs/datasets/ml-1m.yaml" --epochs=50
+  run_recbole --config_files="ml-100k multi-vae-twin" --epochs=50
   run_recbole --model=EASE --dataset=ml-100k
   run_recbole --model=VAESplit --dataset=ml-1m --nproc=2
 """
@@ -31,31 +32,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser().parse_known_args(arguments)
     try:
-        config_files = (options.config_files or "").split()
+        config_files = [str(find_config(name)) for name in (options.config_files or "").split()]
         prepare(options, config_files, read_overrides(rest))
     except Exception as problem:
-        return report(problem, options.traceback, code=2)
+        return report(problem, options.traceback, code=2, program="run_recbole")
     try:
         launch(options, config_files)
     except KeyboardInterrupt:
         print("\nrun_recbole: interrupted", file=sys.stderr)
         return 130
     except Exception as problem:
-        return report(problem, options.traceback, code=1)
+        return report(problem, options.traceback, code=1, program="run_recbole")
     return 0
-
-
-def report(problem: Exception, traceback: bool, code: int, program: str = "run_recbole") -> int:
-    """Print one message, or raise where the user asked for the traceback."""
-    if traceback:
-        raise problem
-    # A KeyError prints as the repr of its key.
-    text = problem.args[0] if isinstance(problem, KeyError) and problem.args else str(problem)
-    kind = "" if isinstance(problem, ValueError) else f"{type(problem).__name__}: "
-    print(f"{program}: error: {kind}{text}", file=sys.stderr)
-    if code == 1:
-        print(f"{program}: --traceback shows where it was raised", file=sys.stderr)
-    return code
 
 
 def read_overrides(rest: Sequence[str]) -> dict[str, str]:
@@ -128,7 +116,9 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--model", "-m", help="name of the model (may stand in a config file)")
     result.add_argument("--dataset", "-d", help="name of the data set (may stand in a config file)")
     result.add_argument(
-        "--config_files", help='config files, separated by spaces: "a.yaml b.yaml"; later ones win'
+        "--config_files",
+        help="config files, separated by spaces: paths, or names that `recbole-vae configs` lists, as in "
+        '"ml-100k vae-split"; later ones win',
     )
     result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
     result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from recbole_vae_plugin.cli import checks
-from recbole_vae_plugin.config_files import read_config_file
+from recbole_vae_plugin.config_files import find_config, read_config_file
 from recbole_vae_plugin.values import did_you_mean, integer, one_of, refuse
 
 KEYS = {
@@ -105,11 +105,12 @@ class Experiment:
 
     @classmethod
     def read(cls, file: str) -> Experiment:
-        """Read a file; what it names is looked for beside it.
+        """Read a file, given by its path or a shipped one's name; paths in it are relative to it.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
+        file = find_config(file, "experiment", ("experiments",))
         given = read_config_file(file, "experiment")
         refuse_unknown_keys("an experiment", given, KEYS)
         folder = Path(file).resolve().parent
@@ -257,7 +258,8 @@ def read_datasets(given, folder: Path) -> dict[str, dict]:
     datasets = {}
     for label, content in given.items():
         if isinstance(content, str):
-            content = read_config_file(folder / content, f"datasets.{label}")
+            where = f"datasets.{label}"
+            content = read_config_file(find_config(content, where, ("datasets",), folder), where)
         keys = dict(mapping(f"datasets.{label}", content, None))
         keys.setdefault("dataset", str(label))
         # runs have folders of their own, where a relative path would lead elsewhere
@@ -283,7 +285,8 @@ def read_contestants(given, folder: Path) -> tuple[dict[str, dict], dict[str, li
             seeds[str(label)] = seed_list(f"{where}.seeds", overrides.pop("seeds"))
         keys: dict = {}
         for file in [files] if isinstance(files, str) else files:
-            keys |= read_config_file(folder / file, f"{where}.config")
+            key = f"{where}.config"
+            keys |= read_config_file(find_config(file, key, folder=folder), key)
         keys |= overrides
         keys.setdefault("model", str(label))
         refuse_shared_keys(where, keys, OF_DATA | OF_EXPERIMENT)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
-import resource
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from recbole_vae_plugin.processors import usable_processors
 
 LIBRARIES = ("recbole-vae-plugin", "recbole", "torch", "numpy", "scipy", "pandas")
 
@@ -25,7 +26,7 @@ def environment() -> dict:
         **versions,
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "cores": os.cpu_count(),
+        "cores": usable_processors(),
         "gpu": gpu(),
     }
 
@@ -67,7 +68,15 @@ def peak_memory() -> float:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / 2**20
+    # kilobytes, and on macOS bytes
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def peak_gpu_memory() -> float:

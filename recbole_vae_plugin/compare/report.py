@@ -166,7 +166,7 @@ def collapses(comparison: Comparison, dataset: str) -> list[str]:
 def default_of(model: str, key: str):
     """The default of one of our models."""
     from recbole_vae_plugin.config_files import read_config_file
-    from recbole_vae_plugin.integration.registration import PROPERTIES
+    from recbole_vae_plugin.models import PROPERTIES
 
     return read_config_file(PROPERTIES / f"{model}.yaml")[key]
 

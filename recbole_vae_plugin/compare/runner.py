@@ -23,6 +23,7 @@ from recbole_vae_plugin.compare.cell_files import labels, write_result
 from recbole_vae_plugin.compare.experiment import Cell, Experiment
 from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_result
 from recbole_vae_plugin.compare.worker import work
+from recbole_vae_plugin.processors import threads_for
 from recbole_vae_plugin.values import refuse
 
 LOCK = ".lock"
@@ -148,7 +149,7 @@ class Worker:
     Args:
         runs: where the cells' folders go.
         cache: see ``PreparedData``.
-        threads: of torch.
+        threads: of torch and BLAS.
         options: of ``run_cell``.
     """
 
@@ -225,7 +226,7 @@ def _run_all(plan: Plan, jobs: int, cache: Path, bar: tqdm) -> None:
     waiting = deque(plan.to_run)
     jobs = max(1, min(jobs, len(waiting)))
     shared = cache if jobs > 1 else None
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_for(jobs)
     workers: list[Worker] = []
     try:
         while waiting or any(worker.cell for worker in workers):

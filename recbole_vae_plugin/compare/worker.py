@@ -12,6 +12,7 @@ from pathlib import Path
 from time import sleep
 
 from recbole_vae_plugin.compare.cell_files import LOG
+from recbole_vae_plugin.processors import limit_threads
 
 
 def work(connection: Connection, runs: Path, cache: Path | None, threads: int, options: dict) -> None:
@@ -21,7 +22,7 @@ def work(connection: Connection, runs: Path, cache: Path | None, threads: int, o
         connection: to the runner. It answers each epoch with whether to go on.
         runs: where the cells' folders go.
         cache: see ``PreparedData``.
-        threads: of torch.
+        threads: of torch and BLAS.
         options: of ``run_cell``.
     """
     # Ctrl-C reaches the whole group; the runner ends its workers itself
@@ -29,13 +30,11 @@ def work(connection: Connection, runs: Path, cache: Path | None, threads: int, o
     end_with_parent()
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
-    import torch
-
     import recbole_vae_plugin  # noqa: F401  registers the models
     from recbole_vae_plugin.compare.cell import Stopped, run_cell
     from recbole_vae_plugin.compare.data import PreparedData
 
-    torch.set_num_threads(threads)
+    limit_threads(threads)
     data = PreparedData(cache)
 
     def tell_epoch(row: dict) -> None:

@@ -1,7 +1,6 @@
 """Repairs for what breaks RecBole 1.2.1 on current libraries, each named after what it mends.
 
-Nothing here is about our models: a built-in model profits the same way. Where a version
-bound in ``pyproject.toml`` does the job (setuptools, pandas), there is no repair.
+Nothing here is about our models: a built-in model profits the same way.
 """
 
 from __future__ import annotations
@@ -43,9 +42,8 @@ def names_that_numpy_removed(recbole) -> None:
 
 @patch_of("recbole")
 def warnings_that_only_recbole_can_heed(recbole) -> None:
-    """Each run would print pages of deprecations of RecBole's, and its ray's, own lines."""
+    """Each run would print pages of deprecations of RecBole's own lines."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
 
 
 @patch_of("recbole")
@@ -73,12 +71,14 @@ def unpickling_of_recbole_checkpoints(recbole) -> None:
 
 
 @patch_of("recbole.model")
-def update_of_scipy_dok_matrix(model) -> None:
+def update_of_scipy_dok_matrix(model) -> bool:
     """scipy >= 1.13 dropped dok_matrix._update, which the graph models (LightGCN, ...) call."""
     from scipy.sparse import dok_matrix
 
-    if not hasattr(dok_matrix, "_update"):
-        dok_matrix._update = lambda self, entries: self._dict.update(entries)
+    if hasattr(dok_matrix, "_update"):
+        return False
+    dok_matrix._update = lambda self, entries: self._dict.update(entries)
+    return True
 
 
 @patch_of("recbole.evaluator.collector")

@@ -16,6 +16,7 @@ import warnings
 
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.processors import limit_threads, threads_for
 from recbole_vae_plugin.values import refuse
 
 #: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
@@ -59,8 +60,7 @@ def join_ranks(settings: dict, gpus: bool) -> None:
         torch.cuda.set_device(local_rank)
     else:
         settings["device"] = torch.device("cpu")
-        if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        limit_threads(threads_for(processes))
     # torchrun's own process listens at the address already
     address = "env://" if dist.is_torchelastic_launched() else f"tcp://{settings['ip']}:{settings['port']}"
     dist.init_process_group(

@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import functools
 import sys
-import warnings
 from importlib import import_module, util
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from recbole_vae_plugin.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 from recbole_vae_plugin.integration import (  # noqa: F401  collects their patches
     compatibility,
     held_out,
     metrics,
+    pandas_3,
     parallel,
+    ray_tune,
     startup,
 )
 from recbole_vae_plugin.integration.patching import (
     apply_patches,
     apply_postponed,
-    is_loading,
     patch_of,
 )
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.models import MODELS, PROPERTIES
 
 SUPPORTED = ((1, 2, 1), (1, 3))
-PROPERTIES = Path(__file__).resolve().parent.parent / "properties"
-
-
-class RegistrationError(ImportError):
-    """RecBole cannot take the models: its version is not supported, or a name is taken."""
 
 
 class ModelModule(ModuleType):
@@ -58,20 +54,19 @@ def register() -> None:
         RegistrationError: the RecBole that is installed is not supported, or has a model of
             one of our names.
     """
-    if util.find_spec("recbole") is None:
+    if not has_recbole():
         return
     try:
         check_version(version("recbole"))
-        for name in MODELS:
-            check_name_is_free(name)
-    except (RegistrationError, PackageNotFoundError) as problem:
-        if not is_loading("torch"):
-            raise RegistrationError(str(problem)) from problem
-        # torch loads this package by itself and would not import without it.
-        warnings.warn(f"recbole-vae-plugin is not registered: {problem}", stacklevel=2)
-        return
+    except PackageNotFoundError as problem:
+        raise RegistrationError(
+            f"recbole can be imported, but is not installed as a package; type: {INSTALL_RECBOLE}"
+        ) from problem
+    for name in MODELS:
+        check_name_is_free(name)
     for name in MODELS:
         sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
+    ray_tune.provide_ray()
     apply_patches()
 
 
@@ -82,7 +77,7 @@ def check_version(found: str) -> None:
         raise RegistrationError(
             f"recbole-vae-plugin supports RecBole {'.'.join(map(str, least))} up to, not "
             f"including, {'.'.join(map(str, below))}; found {found}. "
-            'Install a supported one: pip install "recbole>=1.2.1,<1.3"'
+            f"Install a supported one: {INSTALL_RECBOLE}"
         )
 
 

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from scipy.linalg import lapack
-from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
@@ -101,6 +99,9 @@ def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, use
 
 def weighted_gram(interactions: Interactions, user_power: float) -> np.ndarray:
     """X' W X: float32 ``[n_items, n_items]``."""
+    # scipy is imported where a branch is fitted: what serves one does without
+    from scipy.sparse import csr_matrix
+
     counts = interactions.offsets.diff().double()
     weights = counts.clamp(min=1).pow(-user_power)
     weights /= weights[counts > 0].mean()
@@ -118,6 +119,8 @@ def weighted_gram(interactions: Interactions, user_power: float) -> np.ndarray:
 
 def inverse(matrix: np.ndarray) -> np.ndarray:
     """The inverse of a symmetric positive definite matrix, in its place: float32 ``[n, n]``."""
+    from scipy.linalg import lapack
+
     # LAPACK reads columns where numpy has rows, so that the lower triangle of one is the upper of the other
     factor, problem = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
     if not problem:

@@ -28,8 +28,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from recbole_vae_plugin.atomic import replacing
-from recbole_vae_plugin.integration.registration import PROPERTIES
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.models import MODELS, PROPERTIES
 from recbole_vae_plugin.models.network import network_of
 from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from html import escape
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.processors import threads_for
 from recbole_vae_plugin.tune.search import LOCK, ended
 from recbole_vae_plugin.tune.space import Space
 
@@ -92,7 +92,7 @@ def run_best(space: Space, values: dict, folder: Path) -> dict:
     result = read_result(folder / "best" / cell.folder)
     if result and "failed" not in result and result["fingerprint"] == cell.fingerprint:
         return result
-    worker = Worker((folder / "best").resolve(), None, os.cpu_count() or 1, keep_checkpoint=True)
+    worker = Worker((folder / "best").resolve(), None, threads_for(1), keep_checkpoint=True)
     try:
         worker.start(cell)
         while (message := worker.listen())[0] == "epoch":

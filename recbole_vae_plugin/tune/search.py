@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import tempfile
 import warnings
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from tqdm import tqdm
 
 from recbole_vae_plugin.compare.experiment import Cell
 from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.processors import threads_for
 from recbole_vae_plugin.tune.space import Space
 from recbole_vae_plugin.values import refuse
 
@@ -123,7 +123,7 @@ class Search:
         """
         end = math.inf if self.space.hours is None else self.started() + 3600 * self.space.hours
         jobs = max(1, min(jobs, self.goal - len(self.finished())))
-        threads = max(1, (os.cpu_count() or 1) // jobs)
+        threads = threads_for(jobs)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
         done = len(self.finished())
         with (

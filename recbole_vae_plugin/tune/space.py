@@ -21,7 +21,7 @@ from recbole_vae_plugin.compare.experiment import (
     refuse_unknown_keys,
     seed_list,
 )
-from recbole_vae_plugin.config_files import read_config_file
+from recbole_vae_plugin.config_files import find_config, read_config_file
 from recbole_vae_plugin.values import did_you_mean, integer, number, refuse
 
 KEYS = {
@@ -139,18 +139,19 @@ class Space:
 
     @classmethod
     def read(cls, file: str) -> Space:
-        """Read a file; what it names is looked for beside it.
+        """Read a file, given by its path or a shipped one's name; paths in it are relative to it.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
+        file = find_config(file, "space", ("search",))
         given = read_config_file(file, "space")
         refuse_unknown_keys("a space", given, KEYS)
         folder = Path(file).resolve().parent
         settings: dict = {}
         files = given.get("config", [])
         for name in [files] if isinstance(files, str) else files:
-            settings |= read_config_file(folder / name, "config")
+            settings |= read_config_file(find_config(name, "config", folder=folder), "config")
         settings |= mapping("settings", given.get("settings") or {}, None)
         if "model" in given:
             settings["model"] = given["model"]

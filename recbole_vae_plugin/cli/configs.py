@@ -1,0 +1,59 @@
+"""``recbole-vae configs``: list the shipped config files, show one, copy one to edit."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from pathlib import Path
+
+from recbole_vae_plugin.config_files import KINDS, find_config, shipped_files, shipped_folder, summary
+
+
+def add_parser(commands) -> None:
+    one = commands.add_parser(
+        "configs",
+        help="list the shipped config files, show one, copy one to edit",
+        description="Without a name, list the config files that the package ships, which every command "
+        "takes by name; with a name, print that file or copy it.",
+    )
+    one.add_argument(
+        "name", nargs="?", metavar="NAME", help="a listed name; models/vae-split where kinds share it"
+    )
+    one.add_argument(
+        "--copy", nargs="?", const="", metavar="FILE.yaml", help="copy it to FILE.yaml (default ./NAME.yaml)"
+    )
+    one.set_defaults(command=configs)
+
+
+def configs(options) -> None:
+    """List, show or copy."""
+    if options.name is None:
+        if options.copy is not None:
+            raise ValueError("--copy: got no NAME; allowed: with the name of a file that is listed")
+        print(listing())
+        return
+    file = find_config(options.name, "NAME", tuple(KINDS), shipped_folder())
+    if options.copy is None:
+        print(file.read_text(encoding="utf-8"), end="")
+        return
+    target = Path(options.copy or file.name)
+    if target.is_dir():
+        target /= file.name
+    if target.exists():
+        raise ValueError(f"--copy: {target} exists; remove it, or name another file")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
+    print(f"written to {target}")
+
+
+def listing() -> str:
+    """The files by kind, a line each."""
+    width = shutil.get_terminal_size((110, 0)).columns
+    column = 2 + max(len(file.stem) for file in shipped_files())
+    lines = []
+    for kind, what in KINDS.items():
+        lines += ["", f"{kind}: {what}"]
+        for file in shipped_files([kind]):
+            said = textwrap.shorten(summary(file), max(20, width - column - 2), placeholder=" ...")
+            lines.append(f"  {file.stem:{column}}{said}")
+    return "\n".join(lines[1:])

@@ -1,0 +1,97 @@
+"""RecBole without ray, and with any ray.
+
+RecBole's quick start imports ``ray.tune`` at its top and uses one function of it, ``tune.report``,
+at the end of a trial. What it gets here imports nothing, and hands over to the real ray where a
+process uses it: ray 2.6, which RecBole was written for, or a current one.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from importlib import import_module
+from types import ModuleType
+
+from recbole_vae_plugin.integration.patching import is_loading, patch_of
+
+QUICK_START = "recbole.quick_start.quick_start"
+ABSENT = object()
+
+
+class RayTune:
+    """``ray.tune``, imported when something of it is used."""
+
+    def report(self, **metrics) -> None:
+        """Report the metrics of a trial to Ray, if this process has to do with Ray."""
+        if not uses_ray():
+            return
+        from ray import tune
+
+        parameters = inspect.signature(tune.report).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            tune.report(**metrics)
+        else:  # a dict, since ray 2.7
+            tune.report(metrics)
+
+    def __getattr__(self, name: str):
+        return getattr(import_module("ray.tune"), name)
+
+
+class RayForQuickStart(ModuleType):
+    """Stands where RecBole's quick start looks for ``ray``, until it has read ``tune`` from there."""
+
+    def __init__(self):
+        super().__init__("ray")
+        self.former = sys.modules.get("ray", ABSENT)
+
+    def __getattr__(self, name: str):
+        if name != "tune":  # such as __file__, which debuggers ask of every module
+            raise AttributeError(f"module 'ray' has no attribute {name!r}")
+        if sys.modules.get("ray") is self:
+            if self.former is ABSENT:
+                del sys.modules["ray"]
+            else:
+                sys.modules["ray"] = self.former
+        return RayTune()
+
+
+class PutRayBeforeQuickStart:
+    """Finds no module: it sees the import of RecBole's quick start coming."""
+
+    def find_spec(self, name: str, path=None, target=None) -> None:
+        if name == QUICK_START:
+            put_ray_in_place()
+
+
+def uses_ray() -> bool:
+    """Whether the real ray has been imported in this process, as in every one of Ray's."""
+    return sys.modules.get("ray") is not None
+
+
+def put_ray_in_place() -> None:
+    if not uses_ray():
+        sys.modules["ray"] = RayForQuickStart()
+
+
+def provide_ray() -> None:
+    """Have RecBole's quick start find its ``ray``, whether its import is to come or has begun."""
+    if is_loading(QUICK_START):
+        put_ray_in_place()
+    elif not any(isinstance(finder, PutRayBeforeQuickStart) for finder in sys.meta_path):
+        sys.meta_path.insert(0, PutRayBeforeQuickStart())
+
+
+@patch_of(QUICK_START)
+def reports_to_any_ray(quick_start) -> None:
+    """RecBole reports by keywords, which ray >= 2.7 refuses, and returns another dict, in which Ray
+    does not find the metric that it is to optimise."""
+    objective_function = quick_start.objective_function
+    quick_start.tune = RayTune()
+
+    @functools.wraps(objective_function)
+    def objective_with_metrics(*args, **kwargs):
+        result = objective_function(*args, **kwargs)
+        return {**result["test_result"], **result} if uses_ray() else result
+
+    quick_start.objective_function = objective_with_metrics

@@ -1,0 +1,82 @@
+"""``recbole-vae doctor``: facts for a bug report, and an exit code that tells."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from recbole_vae_plugin.cli import doctor
+from recbole_vae_plugin.cli.recbole_vae import main
+from recbole_vae_plugin.integration import patching
+
+
+def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
+    Path("dataset/films").mkdir(parents=True)
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for part in (
+        f"torch {torch.__version__}",
+        "recbole 1.2.1",
+        f"usable of {os.cpu_count()}",
+        "bfloat16 instructions",
+        "GPUs",
+        "VAESplit: recbole_vae_plugin",
+        "in force: training_on_ranks (recbole.trainer.trainer)",
+        f"{Path('dataset').resolve()}: films",
+        "GiB free",
+        "nothing wrong was found",
+    ):
+        assert part in said, part
+    assert all(f": {patch.name} (" in said for patch in patching.PATCHES)
+
+
+def test_a_fresh_process_finds_every_repair_in_force():
+    done = subprocess.run(
+        [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "doctor"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "waiting: " not in done.stdout and "failed: " not in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_repair_that_does_not_apply_is_named(capsys, monkeypatch):
+    def repair_of_nothing(module):
+        raise AttributeError("no such function")
+
+    patch = patching.Patch("recbole.no_such_module", repair_of_nothing)
+    failing = patching.Patch("colorsys", repair_of_nothing)
+    with pytest.raises(AttributeError):
+        failing.apply(sys)
+    monkeypatch.setattr(patching, "PATCHES", [patch, failing])
+    monkeypatch.setattr("recbole_vae_plugin.register", lambda: None)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "waiting: repair_of_nothing (recbole.no_such_module) (ModuleNotFoundError" in said
+    assert "failed: AttributeError: no such function: repair_of_nothing (colorsys)" in said
+    assert "1 wrong:\n  repairs of RecBole that did not apply: repair_of_nothing" in said
+
+
+@pytest.mark.parametrize(
+    "what, broken, told",
+    [
+        ("missing", lambda: "training needs optuna; type: pip install it", "training needs optuna"),
+        ("disk", lambda folder: type("Usage", (), {"free": 2**20}), "less than 1 GiB free"),
+        ("register", lambda: 1 / 0, "registration with RecBole: ZeroDivisionError"),
+    ],
+)
+def test_what_is_wrong_is_told_last_with_exit_code_1(what, broken, told, capsys, monkeypatch):
+    name = {
+        "missing": "recbole_vae_plugin.cli.doctor.what_to_type",
+        "disk": "shutil.disk_usage",
+        "register": "recbole_vae_plugin.register",
+    }[what]
+    monkeypatch.setattr(name, broken)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert told in said.rpartition(" wrong:")[2]
+    assert all(title in said for title in doctor.SECTIONS), "the other sections are there all the same"
