@@ -22,6 +22,7 @@ import os, torch
 from importlib.metadata import entry_points
 from time import perf_counter
 (entry,) = entry_points(group="torch.backends", name="recbole_vae_plugin")
+torch.__spec__._initializing = True  # as where torch calls it
 begin = perf_counter()
 entry.load()()
 print(1000 * (perf_counter() - begin))

@@ -413,7 +413,7 @@ class TestCommands:
         monkeypatch.setitem(sys.modules, "onnx", None)
         assert main(["export", file, "model.onnx"]) == 1
         message = capsys.readouterr().err
-        assert "needs onnx" in message and 'pip install "recbole-vae-plugin[serving]"' in message
+        assert "needs onnx" in message and 'pip install "recbole-vae-plugin[onnx]"' in message
 
     def test_an_export_that_computes_something_else_is_not_kept(self, file, monkeypatch, capsys):
         pytest.importorskip("onnxruntime")

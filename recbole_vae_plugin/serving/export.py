@@ -125,7 +125,7 @@ def check_packages() -> None:
             missing.append(name)
     if missing:
         raise ImportError(
-            f'the export to ONNX needs {", ".join(missing)}: pip install "recbole-vae-plugin[serving]"'
+            f'the export to ONNX needs {", ".join(missing)}: pip install "recbole-vae-plugin[onnx]"'
         )
 
 
