@@ -1,28 +1,121 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, also across a power cut."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import re
+import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
+
+#: Seconds after which a temporary file is left over, where its process cannot be asked.
+LEFT_OVER = 24 * 3600
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """Hand out a file beside ``file`` to write to, which takes its place once the block has ended.
+def replacing(file: Path, size: int | None = None) -> Iterator[Path]:
+    """Hand out a new file in the folder of ``file`` to write to, which takes its place once the block has
+    ended and what it wrote has reached the disk.
 
     Where the block fails, the new file is removed and the old one, if any, stays. Folders on the way
-    are made.
+    are made. Two writers do not disturb each other: the one that ends last wins.
+
+    Args:
+        size: bytes that are going to be written, if they are known, for the message of a full disk.
 
     Raises:
         ValueError: ``file`` is a folder.
+        OSError: the disk is full; the message says which file was not written.
     """
     if file.is_dir():
         raise ValueError(f"{file}: is a folder; allowed: the name of a file")
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f"{file.name}.partial")
+    remove_left_over(file)
+    partial = file.with_name(f".{file.name}.{_host()}.{os.getpid()}.{secrets.token_hex(6)}.partial")
+    # exclusive, so that nobody's file or link is written to; with the usual permissions
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
         yield partial
+        _reach_disk(partial)
         partial.replace(file)
+        _reach_disk(file.parent)
+    except (OSError, RuntimeError) as problem:
+        if not _disk_is_full(problem, file.parent):
+            raise
+        needed = f", of {size / 2**20:,.1f} MiB" if size else ""
+        free = _free(file.parent) / 2**20
+        kept = "; the file that was there has been kept" if file.exists() else ""
+        raise OSError(
+            errno.ENOSPC, f"the disk is full: {file}{needed}, was not written ({free:,.1f} MiB free){kept}"
+        ) from problem
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a text in UTF-8, whole or not at all."""
+    with replacing(file) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def remove_left_over(file: Path) -> None:
+    """Remove what writers of ``file`` that were killed have left in its folder."""
+    form = re.compile(rf"\.{re.escape(file.name)}\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]{{12}}\.partial")
+    for entry in os.scandir(file.parent):
+        match = form.fullmatch(entry.name)
+        if match and _is_left_over(entry, match["host"], int(match["pid"])):
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _is_left_over(entry: os.DirEntry, host: str, pid: int) -> bool:
+    if host == _host() and os.name == "posix":
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return False
+    with contextlib.suppress(OSError):
+        return time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_OVER
+    return False
+
+
+def _host() -> str:
+    return re.sub(r"[^\w-]", "-", socket.gethostname()) or "host"
+
+
+def _reach_disk(path: Path) -> None:
+    """Wait until a file, or the names in a folder, would survive a power cut, where systems can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno in FULL:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _free(folder: Path) -> int:
+    import shutil
+
+    return shutil.disk_usage(folder).free
+
+
+def _disk_is_full(problem: Exception, folder: Path) -> bool:
+    """Whether that is why something failed; torch says it in words of its own."""
+    if isinstance(problem, OSError):
+        return problem.errno in FULL
+    by_torch = "inline_container" in str(problem) or "PytorchStreamWriter" in str(problem)
+    return by_torch and _free(folder) < 2**26

@@ -442,15 +442,43 @@ class TestBundling:
             "--titles: got 'name'; allowed: nothing, since there is no blocks.item" in capsys.readouterr().err
         )
 
-    def test_a_data_set_that_has_changed_is_noticed(self, prepare, blocks_path, tmp_path, capsys):
+    @pytest.mark.parametrize("change", ["reversed", "longer", "gone"])
+    def test_a_checkpoint_knows_its_items_whatever_becomes_of_the_data(
+        self, prepare, blocks_path, tmp_path, change
+    ):
+        """Ids are numbered in the order of a file, so that a sorted file numbers them otherwise."""
+        file = tmp_path / "blocks" / "blocks.inter"
+        file.parent.mkdir()
+        header, *rows = (blocks_path / "blocks" / "blocks.inter").read_text().splitlines(keepends=True)
+        file.write_text("".join([header, *rows]))
+        run = prepare("DAE", data_path=str(tmp_path), epochs=30, learning_rate=0.01)
+        run.trainer.fit(run.train, verbose=False)
+        assert main(["bundle", run.trainer.saved_model_file, "before.vae"]) == 0
+        changed = {"reversed": rows[::-1], "longer": ["u0\tnew\n", *rows]}
+        file.write_text("".join([header, *changed[change]])) if change in changed else file.unlink()
+        assert main(["bundle", run.trainer.saved_model_file, "after.vae"]) == 0
+        before, after = (Recommender.load(f"{name}.vae") for name in ("before", "after"))
+        assert Path("after.vae").read_bytes() == Path("before.vae").read_bytes()
+        found = after.recommend(["i0", "i1", "i2"], k=5)
+        assert found == before.recommend(["i0", "i1", "i2"], k=5)
+        assert {int(item[1:]) // 10 for item in found} == {0}, "items of the same block"
+
+    def test_an_older_checkpoint_notices_that_the_number_of_items_has_changed(
+        self, prepare, blocks_path, tmp_path, capsys
+    ):
         folder = tmp_path / "blocks"
         folder.mkdir()
         (folder / "blocks.inter").write_text((blocks_path / "blocks" / "blocks.inter").read_text())
         run = prepare("DAE", data_path=str(tmp_path))
         run.trainer.fit(run.train, verbose=False)
+        older = torch.load(run.trainer.saved_model_file, weights_only=False)
+        del older["items"], older["state_dict"]["_extra_state"]
+        torch.save(older, "older.pth", pickle_protocol=4)
+        assert main(["bundle", "older.pth", "x.vae"]) == 0
+        assert "does not know its items" in capsys.readouterr().err
         with (folder / "blocks.inter").open("a") as file:
             file.write("u0\tnew\n")
-        assert main(["bundle", run.trainer.saved_model_file, "x.vae"]) == 2
+        assert main(["bundle", "older.pth", "y.vae"]) == 2
         assert "has changed since: 41 items now, 40 when" in capsys.readouterr().err
 
     def test_titles_are_found_and_chosen(self, tmp_path):

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from recbole_vae_plugin.cli.known import builtin_models, downloadable_datasets, known_keys
+from recbole_vae_plugin.integration.nested import check_filters, check_nested, check_within
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.values import did_you_mean, integer, number, one_of, refuse
 
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
 #: Metrics whose value stands under their bare name.
 WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
+BYTE_ORDER_MARK = "\ufeff"
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
 
@@ -64,6 +66,8 @@ def check_evaluation(given: Mapping) -> None:
             refuse("metrics", metric, ", ".join(metrics_dict) + did_you_mean(str(metric), metrics_dict))
     evaluation = given.get("eval_args")
     modes = evaluation.get("mode", "full") if isinstance(evaluation, dict) else "full"
+    check_within("eval_args", evaluation)
+    check_within("eval_args.mode", modes)  # RecBole's Config fills it up and drops other keys
     for mode in modes.values() if isinstance(modes, dict) else [modes]:
         if not EVAL_MODE.fullmatch(str(mode)):
             refuse("eval_args.mode", mode, "full, labeled, uniN or popN with a number N")
@@ -76,6 +80,7 @@ def check_config(config) -> None:
         ValueError: names the key, the value and what is allowed.
     """
     check_values(config)
+    check_nested(config)
     if config["model"] in MODELS:
         config.model_class.check(config)
     check_dataset(config)
@@ -92,9 +97,31 @@ def check_values(config) -> None:
     integer("train_batch_size", config["train_batch_size"], 1)
     integer("eval_batch_size", config["eval_batch_size"], 1)
     integer("stopping_step", config["stopping_step"], 0)
+    integer("eval_step", config["eval_step"], 0)
     if number("learning_rate", config["learning_rate"], 0) == 0:
         refuse("learning_rate", config["learning_rate"], "a number above 0")
     check_valid_metric(config)
+
+
+def check_judged(config, part: str, purpose: str) -> None:
+    """Refuse a split or a step of evaluation that leaves a purpose without data to judge by.
+
+    Args:
+        part: ``valid`` or ``test``.
+        purpose: such as ``a search``, for the message.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    split = config["eval_args"]["split"]
+    number, left_out = (1, "test_only") if part == "valid" else (2, "valid_only")
+    words = "validation" if part == "valid" else "test"
+    if "RS" in split and not split["RS"][number]:
+        refuse("eval_args.split.RS", split["RS"], f"a {words} part above 0: {purpose} is judged by it")
+    if split.get("LS") == left_out:
+        refuse("eval_args.split.LS", left_out, f"a {words} part: {purpose} is judged by it")
+    if part == "valid" and not config["eval_step"]:
+        refuse("eval_step", config["eval_step"], f"at least 1: {purpose} is judged by validation")
 
 
 def check_valid_metric(config) -> None:
@@ -137,7 +164,12 @@ def check_header(file: Path, config) -> None:
     """The first line of an atomic file names its columns, each with a type."""
     with file.open(encoding=config["encoding"]) as lines:
         header = lines.readline().rstrip("\n")
-        first_row = lines.readline().strip()
+        first_row = next(filter(None, map(str.strip, lines)), "")
+    if header.startswith(BYTE_ORDER_MARK):
+        raise ValueError(
+            f"dataset: {file} begins with a byte-order mark; save it as UTF-8 without one, or set "
+            "encoding: utf-8-sig"
+        )
     separator = config["field_separator"]
     columns = [column.split(":") for column in header.split(separator)]
     if not all(len(column) == 2 and column[1] for column in columns):
@@ -149,5 +181,11 @@ def check_header(file: Path, config) -> None:
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
         if config[key] not in present:
             refuse(key, config[key], f"a column of {file}, which has {', '.join(present)}")
+        kind = dict(columns)[config[key]]
+        if kind in ("float", "float_seq", "token_seq"):  # others RecBole refuses
+            raise ValueError(
+                f"dataset: the first line of {file} says {config[key]}:{kind}; allowed: {config[key]}:token"
+            )
+    check_filters(config, {column[0]: column[1] for column in columns}, str(file))
     if not first_row:
         raise ValueError(f"dataset: {file} has no interactions")

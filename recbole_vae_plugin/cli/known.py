@@ -12,7 +12,17 @@ import yaml
 from recbole_vae_plugin.models import MODELS, PROPERTIES
 
 #: Read by RecBole from its command line alone.
-LAUNCH_KEYS = {"model", "dataset", "config_files", "nproc", "ip", "port", "world_size", "group_offset"}
+LAUNCH_KEYS = {
+    "resume",
+    "model",
+    "dataset",
+    "config_files",
+    "nproc",
+    "ip",
+    "port",
+    "world_size",
+    "group_offset",
+}
 
 KEY_LINE = re.compile(r"^(\w+):\s*(.*?)\s*#\s*(.*)$")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recbole_vae_plugin.cli import configs, doctor
 from recbole_vae_plugin.cli.errors import report as report_problem
+from recbole_vae_plugin.cli.terminal import nobody_reads, print_what_can_be_shown
 
 EXAMPLES = """\
 examples:
@@ -28,9 +29,15 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 refused, 130 interrupted."""
+    print_what_can_be_shown()
     options = parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        code = options.command(options) or 0
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # as in `recbole-vae configs | head`
+        nobody_reads()
+        return 0
     except KeyboardInterrupt:
         goes_on = options.command in (compare, tune)
         hint = "; the same command goes on from here" if goes_on else ""
@@ -130,7 +137,7 @@ def bundle(options) -> None:
     from recbole_vae_plugin.integration.checkpoint import bundle_of
     from recbole_vae_plugin.serving.bundle import write_bundle
 
-    made = bundle_of(options.checkpoint, options.titles)
+    made = bundle_of(options.checkpoint, options.titles, options.data_path)
     write_bundle(made, options.output)
     titles = "with titles" if made.vocabulary.titles else "without titles"
     print(
@@ -261,6 +268,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("output", metavar="OUT.vae", type=Path, help="the bundle; an older one is replaced")
     one.add_argument(
         "--titles", metavar="FIELD", help="field of the data set's .item file (default: the title or name)"
+    )
+    one.add_argument(
+        "--data-path",
+        metavar="DIR",
+        type=Path,
+        help="folder that holds the data set's folder now, if it was moved: titles are read there",
     )
     one.set_defaults(command=bundle)
 

@@ -7,14 +7,16 @@ import ast
 import sys
 import textwrap
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.errors import report
 from recbole_vae_plugin.cli.known import builtin_models, documented_keys
 from recbole_vae_plugin.cli.processes import USUAL_PORT, check_processes, launch
+from recbole_vae_plugin.cli.terminal import print_what_can_be_shown
 from recbole_vae_plugin.config_files import find_config, read_config_file
 from recbole_vae_plugin.integration.parallel import check_gpus
+from recbole_vae_plugin.integration.resuming import checkpoint_to_resume
 from recbole_vae_plugin.models import MODELS
 
 EXAMPLES = """\
@@ -29,6 +31,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 refused."""
+    print_what_can_be_shown()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser().parse_known_args(arguments)
     try:
@@ -96,12 +99,20 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
     checks.check_evaluation(ChainMap(typed, *reversed(files.values())))
 
     everything = {"model": options.model, "dataset": options.dataset, **overrides}
+    if options.resume is not None:
+        folder = overrides.get("checkpoint_dir", next(given("checkpoint_dir", files), "saved"))
+        everything["resume"] = str(checkpoint_to_resume(options.resume, options.model, folder))
     sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in everything.items())]
     from recbole.config import Config
 
     config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
     checks.check_config(config)
     check_gpus(config, options.nproc)
+
+
+def given(key: str, files: dict[str, dict]) -> Iterator:
+    """The values of a key in config files, those that win first."""
+    return (content[key] for content in reversed(files.values()) if key in content)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,6 +141,11 @@ def parser() -> argparse.ArgumentParser:
     )
     result.add_argument(
         "--group_offset", type=int, default=0, help="rank of this machine's first process (default 0)"
+    )
+    result.add_argument(
+        "--resume",
+        metavar="FILE",
+        help="go on from this checkpoint, or from the model's newest one: --resume=latest",
     )
     result.add_argument("--traceback", action="store_true", help="show where an error was raised")
     result.add_argument(

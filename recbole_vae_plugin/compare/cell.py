@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -147,7 +148,7 @@ def train_and_evaluate(cell: Cell, data: PreparedData, tell, keep_checkpoint: bo
     if keep_checkpoint:
         os.replace(trainer.saved_model_file, CHECKPOINT)
     return {
-        "valid_score": float(valid_score),
+        "valid_score": float(valid_score) if math.isfinite(valid_score) else None,
         "valid": {metric: float(value) for metric, value in (valid_result or {}).items()},
         **tested,
         "epochs": len(recorder.epochs),

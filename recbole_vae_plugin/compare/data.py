@@ -14,6 +14,7 @@ from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_vae_plugin.atomic import replacing
+from recbole_vae_plugin.integration.saved_data import MORE_ARGUMENTS
 
 
 class PreparedData:
@@ -71,23 +72,6 @@ def fresh(part, config):
     result = part.copy(Interaction(dict(part.inter_feat.interaction)))
     result.config = config
     return result
-
-
-#: Keys that RecBole's data sets read beside those in its list of them.
-MORE_ARGUMENTS = (
-    "dataset",
-    "data_path",
-    "eval_args",
-    "repeatable",
-    "encoding",
-    "numerical_features",
-    "discretization",
-    "token_num_threshold",
-    "convert_token_to_onehot",
-    "kg_reverse_r",
-    "entity_kg_num_interval",
-    "relation_kg_num_interval",
-)
 
 
 def split_key(config, split_seed: int) -> str:

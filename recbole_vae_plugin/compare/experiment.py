@@ -176,9 +176,11 @@ class Experiment:
         ground: dict[str, dict] = {}
         for (label, contestant), cell in one_run_each.items():
             with explained(f"contestant {contestant} on {label}"):
+                checks.check_evaluation(cell.settings)
                 model, dataset = cell.settings["model"], cell.settings["dataset"]
                 config = Config(model=model, dataset=dataset, config_dict=cell.settings)
                 checks.check_config(config)
+                checks.check_judged(config, "test", "a comparison")
                 here = {key: config[key] for key in sorted(OF_DATA - {"data_path", "dataset"})}
                 for key, value in ground.setdefault(label, here).items():
                     if here[key] != value:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from recbole_vae_plugin.atomic import write_text
 from recbole_vae_plugin.cli.known import default_keys
+from recbole_vae_plugin.compare.directions import smaller_is_better
 from recbole_vae_plugin.compare.experiment import slug
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
@@ -42,16 +44,13 @@ def publish(results: Results, options) -> None:
     page = Path("hyperparameters", f"{slug(dataset)}_{slug(contestant)}.md")
     new = row(runs, contestant, str(page), {field: getattr(options, field) for field in GIVEN})
 
-    (folder / page).parent.mkdir(parents=True, exist_ok=True)
-    (folder / page).write_text(
-        hyperparameter_page(results, runs, dataset, contestant, space), encoding="utf-8"
-    )
-    (folder / "row.json").write_text(json.dumps(new, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_text(folder / page, hyperparameter_page(results, runs, dataset, contestant, space))
+    write_text(folder / "row.json", json.dumps(new, indent=1, ensure_ascii=False))
     print(json.dumps(new, indent=1, ensure_ascii=False))
     print(f"row and hyper-parameter page written to {folder}")
     if board is not None:
         merged = ranked([*board, new])
-        (folder / "board.json").write_text(json.dumps(merged, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_text(folder / "board.json", json.dumps(merged, indent=1, ensure_ascii=False))
         print(f"\n{board_table(merged, new)}\nrank {merged.index(new) + 1} of {len(merged)} by NDCG@10")
 
 
@@ -65,7 +64,8 @@ def chosen(results: Results, dataset: str | None, contestant: str | None) -> tup
         refuse("--dataset", dataset, ", ".join(datasets))
     dataset = one_of("--dataset", dataset or datasets[0], datasets)
     means = runs[runs["dataset"] == dataset].groupby("contestant")[f"test_{main_metric(results)}"].mean()
-    return dataset, one_of("--contestant", contestant or means.idxmax(), means.index)
+    best = means.idxmin() if smaller_is_better(main_metric(results)) else means.idxmax()
+    return dataset, one_of("--contestant", contestant or best, means.index)
 
 
 def row(runs: pd.DataFrame, contestant: str, page: str, given: dict[str, str]) -> dict[str, str]:

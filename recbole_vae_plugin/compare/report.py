@@ -12,6 +12,7 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.atomic import replacing
+from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.statistics import per_user
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
@@ -109,7 +110,7 @@ def html_table(comparison: Comparison, dataset: str) -> str:
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     cost = costs(comparison, dataset)
     ranks = comparison.ranks(dataset)
-    header = ["model", *comparison.metrics, *cost.columns]
+    header = ["model", *map(with_arrow, comparison.metrics), *cost.columns]
     rows = []
     for contestant, group in of_dataset.groupby("contestant", sort=False):
         cells = [f'<td data-value="{escape(contestant)}">{escape(contestant)}</td>']

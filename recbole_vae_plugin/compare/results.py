@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import sys
+import zlib
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -17,10 +19,78 @@ from recbole_vae_plugin.values import refuse
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
 
 
-def read_result(folder: Path) -> dict | None:
-    """What a finished or failed run left, or ``None``: a run that was killed leaves nothing."""
+#: What every result says of its run.
+ALWAYS = {
+    "dataset",
+    "contestant",
+    "model",
+    "split_seed",
+    "model_seed",
+    "fingerprint",
+    "seconds",
+    "environment",
+}
+
+
+class Damaged(ValueError):
+    """A file of the results is cut off, empty or not what was written; the message names it."""
+
+
+def load_result(folder: Path) -> dict | None:
+    """What a finished or failed run left, or ``None``: a run that was killed leaves nothing.
+
+    Raises:
+        Damaged: the file is not a whole result.
+    """
     file = folder / RESULT
-    return json.loads(file.read_text()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError, OSError) as problem:
+        raise Damaged(f"{file} is damaged: {problem}") from problem
+    missing = ALWAYS - content.keys() if isinstance(content, dict) else ALWAYS
+    if missing:
+        raise Damaged(f"{file} is damaged: it has no {', '.join(sorted(missing))}")
+    return content
+
+
+def read_result(folder: Path) -> dict | None:
+    """:func:`load_result`, to which a damaged result is none; a line on the error stream says so."""
+    try:
+        return load_result(folder)
+    except Damaged as problem:
+        print(f"warning: {problem}; it counts as missing", file=sys.stderr)
+        return None
+
+
+def set_aside_damaged(folder: Path) -> None:
+    """Keep the folder of a run whose result is damaged under another name, for the run to be done again."""
+    try:
+        load_result(folder)
+    except Damaged as problem:
+        number = 1
+        while (kept := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
+            number += 1
+        folder.rename(kept)
+        print(f"warning: {problem}; kept as {kept}, and the run is done again", file=sys.stderr)
+
+
+def read_experiment(folder: Path) -> dict:
+    """The experiment that a results folder says it holds.
+
+    Raises:
+        Damaged: the file is not a whole experiment.
+    """
+    file = folder / EXPERIMENT
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise Damaged(f"{file} is damaged: {' '.join(str(problem).split())}") from problem
+    names = {each.name for each in fields(Experiment)}
+    if not isinstance(content, dict) or content.keys() != names:
+        raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names))}")
+    return content
 
 
 @dataclass(frozen=True)
@@ -39,10 +109,9 @@ class Results:
     def read(cls, folder: str | Path) -> Results:
         """Raises ``ValueError`` where there are no results."""
         folder = Path(folder)
-        file = folder / EXPERIMENT
-        if not file.is_file():
+        if not (folder / EXPERIMENT).is_file():
             refuse("results", str(folder), "a folder that `recbole-vae compare` wrote")
-        return cls(folder, yaml.safe_load(file.read_text(encoding="utf-8")))
+        return cls(folder, read_experiment(folder))
 
     @cached_property
     def _found(self) -> list[tuple[Path, dict]]:
@@ -84,7 +153,7 @@ class Results:
         tables = []
         for folder, result in self._found:
             if "failed" not in result:
-                table = pd.read_csv(folder / name, dtype=dtype)
+                table = read_table(folder / name, dtype)
                 for place, key in enumerate(("dataset", "contestant", "split_seed", "model_seed")):
                     table.insert(place, key, result[key])
                 tables.append(table)
@@ -108,3 +177,17 @@ class Results:
     def finished(self) -> pd.DataFrame:
         """The runs that did not fail."""
         return self.runs[self.runs["failed"].isna()]
+
+
+def read_table(file: Path, dtype) -> pd.DataFrame:
+    """A table that a run wrote.
+
+    Raises:
+        Damaged: it cannot be read.
+    """
+    try:
+        return pd.read_csv(file, dtype=dtype)
+    except (ValueError, OSError, EOFError, zlib.error) as problem:
+        raise Damaged(
+            f"{file} is missing or damaged ({problem}); remove the folder {file.parent} and run compare again"
+        ) from problem

@@ -21,7 +21,13 @@ from tqdm import tqdm
 from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.compare.cell_files import labels, write_result
 from recbole_vae_plugin.compare.experiment import Cell, Experiment
-from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_result
+from recbole_vae_plugin.compare.results import (
+    EXPERIMENT,
+    RUNS,
+    read_experiment,
+    read_result,
+    set_aside_damaged,
+)
 from recbole_vae_plugin.compare.worker import work
 from recbole_vae_plugin.processors import threads_for
 from recbole_vae_plugin.values import refuse
@@ -48,6 +54,7 @@ class Plan:
         self._seconds: dict[tuple[str, str], list[float]] = defaultdict(list)
         self._check_folder()
         for cell in experiment.cells():
+            set_aside_damaged(self.folder / RUNS / cell.folder)
             result = read_result(self.folder / RUNS / cell.folder)
             if result and "failed" in result:
                 result = None
@@ -71,7 +78,7 @@ class Plan:
         if not self.folder.is_dir():
             refuse("results", str(self.folder), allowed)
         if (self.folder / EXPERIMENT).is_file():
-            there = yaml.safe_load((self.folder / EXPERIMENT).read_text())["name"]
+            there = read_experiment(self.folder)["name"]
             if there != self.experiment.name:
                 refuse("results", str(self.folder), f"{allowed}; it holds the experiment {there}")
         elif any(entry.name != LOCK for entry in self.folder.iterdir()):
@@ -159,7 +166,7 @@ class Worker:
         self.cell: Cell | None = None
         self.last: Cell | None = None
         self.runs = runs
-        arguments = (other, runs, cache, threads, options)
+        arguments = (other, os.getpid(), runs, cache, threads, options)
         self.process = context.Process(target=work, args=arguments, daemon=True)
         self.process.start()
         other.close()

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from recbole_vae_plugin.compare.directions import smaller_is_better
+
 ALPHA = 0.05
 RESAMPLES = 2000
 #: Metrics that differ by less do so by the order of a sum.
@@ -76,7 +78,8 @@ class Difference:
         if self.runs > 1:
             evidence += f", better in {self.wins} of {self.runs} pairs of runs"
         if self.shown:
-            word = "better" if self.difference > 0 else "worse"
+            more = self.difference > 0
+            word = "better" if more != smaller_is_better(self.metric) else "worse"
             caution = "" if self.runs > 1 else "; one pair of runs, so the luck of a seed is not ruled out"
             return f"{word} by {abs(self.difference):.4f} ({evidence}){caution}"
         reason = ""
@@ -120,9 +123,10 @@ def paired_t(differences: np.ndarray) -> float:
 
 def wilcoxon(differences: np.ndarray) -> float:
     """Two-sided p of the signed-rank test; a user without a difference counts half to each side."""
-    if not np.any(differences):
+    real = np.where(np.abs(differences) <= ROUNDING, 0.0, differences)
+    if not np.any(real):
         return 1.0
-    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    return float(stats.wilcoxon(real, zero_method="zsplit").pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -171,7 +175,7 @@ def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) 
         wilcoxon_p=wilcoxon(gaps),
         users=len(gaps),
         runs=len(of_runs),
-        wins=int((of_runs > 0).sum()),
+        wins=int(((of_runs < 0) if smaller_is_better(metric) else (of_runs > 0)).sum()),
         run_deviation=float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else math.nan,
         run_p=paired_t(of_runs),
     )

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from recbole_vae_plugin.atomic import replacing, write_text
+from recbole_vae_plugin.compare.directions import smaller_is_better, with_arrow
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, summary
 
@@ -53,7 +55,8 @@ class Comparison:
         """Contestants x metrics: 1 for the best, 2 for the second, as far as four decimals tell."""
         of_dataset = self.summary[self.summary["dataset"] == dataset]
         means = of_dataset.pivot(index="contestant", columns="metric", values="mean")
-        return means.round(4).rank(ascending=False, method="dense")
+        signs = [-1 if smaller_is_better(metric) else 1 for metric in means]
+        return (means.round(4) * signs).rank(ascending=False, method="dense")
 
     def verdicts(self) -> list[str]:
         """One sentence a contestant and data set, in the metric of early stopping."""
@@ -103,7 +106,7 @@ def formatted(
             reasons = runs[(runs["dataset"] == dataset) & (runs["contestant"] == contestant)]["failed"]
             reason = f"failed: {reasons.iloc[0]}" if len(reasons) else "not run yet"
             rows.append([contestant, reason, *[""] * (len(comparison.metrics) - 1)])
-    return ["model", *comparison.metrics], rows
+    return ["model", *map(with_arrow, comparison.metrics)], rows
 
 
 def legend(comparison: Comparison, dataset: str) -> str:
@@ -113,8 +116,9 @@ def legend(comparison: Comparison, dataset: str) -> str:
     of_dataset = of_dataset[of_dataset["dataset"] == dataset]
     splits, seeds = of_dataset["split_seed"].nunique(), of_dataset["model_seed"].nunique()
     return (
-        f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); best "
-        f"in bold, second underlined; {MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
+        f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); ↑ more, "
+        "↓ less is better; best in bold, second underlined; "
+        f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs."
     )
 
@@ -168,7 +172,7 @@ def latex_escaped(text: str) -> str:
     """Text that LaTeX prints as it stands."""
     special = {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"±": r"$\pm$", "<": "$<$", ">": "$>$"}
+    special |= {"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "<": "$<$", ">": "$>$"}
     return "".join(special.get(character, character) for character in text)
 
 
@@ -212,9 +216,14 @@ FORMATS = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
 def write_all(comparison: Comparison) -> None:
     """Tables and collected data into the results folder, each file readable by itself."""
     results = comparison.results
-    results.runs.to_csv(results.folder / "runs.csv", index=False)
-    results.users.to_csv(results.folder / "users.csv.gz", index=False)
-    results.curves.to_csv(results.folder / "curves.csv", index=False)
-    (results.folder / "environment.json").write_text(json.dumps(results.environments, indent=1))
-    (results.folder / "table.md").write_text(markdown(comparison), encoding="utf-8")
-    (results.folder / "statistics.csv").write_text(csv(comparison), encoding="utf-8")
+    texts = {
+        "runs.csv": results.runs.to_csv(index=False),
+        "curves.csv": results.curves.to_csv(index=False),
+        "environment.json": json.dumps(results.environments, indent=1),
+        "table.md": markdown(comparison),
+        "statistics.csv": csv(comparison),
+    }
+    for name, text in texts.items():
+        write_text(results.folder / name, text)
+    with replacing(results.folder / "users.csv.gz") as partial:
+        results.users.to_csv(partial, index=False, compression="gzip")

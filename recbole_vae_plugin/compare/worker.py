@@ -15,11 +15,14 @@ from recbole_vae_plugin.compare.cell_files import LOG
 from recbole_vae_plugin.processors import limit_threads
 
 
-def work(connection: Connection, runs: Path, cache: Path | None, threads: int, options: dict) -> None:
+def work(
+    connection: Connection, parent: int, runs: Path, cache: Path | None, threads: int, options: dict
+) -> None:
     """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result).
 
     Args:
-        connection: to the runner. It answers each epoch with whether to go on.
+        connection: to the runner, which answers each epoch with whether to go on.
+        parent: the runner's process id.
         runs: where the cells' folders go.
         cache: see ``PreparedData``.
         threads: of torch and BLAS.
@@ -27,7 +30,7 @@ def work(connection: Connection, runs: Path, cache: Path | None, threads: int, o
     """
     # Ctrl-C reaches the whole group; the runner ends its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
+    end_with_parent(parent)
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     import recbole_vae_plugin  # noqa: F401  registers the models
@@ -78,9 +81,8 @@ def ask(connection: Connection, row: dict) -> bool:
         os._exit(1)
 
 
-def end_with_parent() -> None:
-    """Do not outlive a runner that was killed."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """Do not outlive a runner that was killed, however early: its id comes from itself."""
 
     def watch() -> None:
         while os.getppid() == parent:

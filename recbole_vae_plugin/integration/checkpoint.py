@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from recbole_vae_plugin.integration.titles import titles_of
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.models.network import network_of
 from recbole_vae_plugin.models.settings import Settings
+from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import FIRST, Vocabulary
 
@@ -22,46 +24,51 @@ from recbole_vae_plugin.serving.vocabulary import FIRST, Vocabulary
 PREFIX = "network."
 
 
-def bundle_of(file: str | Path, title_field: str | None = None) -> Bundle:
-    """Read a checkpoint of one of our models, and the data set that it was trained on.
+def bundle_of(
+    file: str | Path, title_field: str | None = None, data_path: str | Path | None = None
+) -> Bundle:
+    """Read a checkpoint of one of our models.
 
-    RecBole reads, filters and splits the data set anew, from the config in the checkpoint, so that
-    the files must lie where they lay. **A checkpoint is a pickle, and a pickle can run code**: open
-    only your own.
+    It knows its items by their original ids, in the order of its weights, and how many users had each, so
+    that the data set is read for titles alone. Before version 0.2 checkpoints did not: for them RecBole
+    reads, filters and splits the data set anew, which must be as it was. **A checkpoint is a pickle, and a
+    pickle can run code**: open only your own.
 
     Args:
         file: what RecBole's trainer saved.
         title_field: the field of the data set's item file that says what an item is called; ``None``
             looks for one.
+        data_path: the folder that holds the data set's folder now, if it has been moved.
 
     Raises:
-        ValueError: it is no checkpoint, or one of another model; the data set has changed; there is
+        ValueError: it is not a checkpoint, or one of another model; the data set has changed; there is
             no such field.
     """
     checkpoint = read_checkpoint(Path(file))
     config = checkpoint["config"]
     config["device"] = torch.device("cpu")
-    init_seed(config["seed"], config["reproducibility"])
-    dataset = create_dataset(config)
-    train = dataset.build()[0]
-    names = dataset.field2id_token[dataset.iid_field][FIRST:]
-    popularity = np.bincount(train.inter_feat[dataset.iid_field].numpy(), minlength=dataset.item_num)
-
-    settings = Settings.from_config(config, dataset.item_num)
-    head = getattr(import_module(MODELS[config["model"]]), config["model"]).head
-    network = network_of(settings, head, dataset.item_num)
+    if data_path is not None:
+        config["data_path"] = str(Path(data_path, config["dataset"]))
     weights = {
         name.removeprefix(PREFIX): tensor
         for name, tensor in checkpoint["state_dict"].items()
         if name.startswith(PREFIX)
     }
-    trained_on = len(weights["output.bias"])
-    if trained_on != dataset.item_num:
+    width = len(weights["output.bias"])
+    if "items" in checkpoint:
+        names, popularity = checkpoint["items"], checkpoint["popularity"]
+    else:
+        names, popularity = items_of_data_set(config)
+    if len(names) != width:
         raise ValueError(
-            f"{file}: the data set {config['dataset']} has changed since: {dataset.item_num - FIRST} items "
-            f"now, {trained_on - FIRST} when the model was trained"
+            f"{file}: the data set {config['dataset']} has changed since: {len(names) - FIRST} items "
+            f"now, {width - FIRST} when the model was trained"
         )
+    settings = Settings.from_config(config, width)
+    head = getattr(import_module(MODELS[config["model"]]), config["model"]).head
+    network = network_of(settings, head, width)
     network.load_state_dict(weights)
+    check_weights(network)
     return Bundle(
         model=config["model"],
         dataset=config["dataset"],
@@ -69,11 +76,25 @@ def bundle_of(file: str | Path, title_field: str | None = None) -> Bundle:
         settings=settings,
         network=network.eval(),
         vocabulary=Vocabulary(
-            ids=names.tolist(),
-            popularity=popularity[FIRST:].tolist(),
-            titles=titles_of(config, names, title_field),
+            ids=list(names[FIRST:]),
+            popularity=list(popularity[FIRST:]),
+            titles=titles_of(config, names[FIRST:], title_field),
         ),
     )
+
+
+def items_of_data_set(config) -> tuple[list[str], list[int]]:
+    """Original ids and numbers of users of the items of a training part, made anew."""
+    print(
+        "warning: a checkpoint of before version 0.2 does not know its items; the recommendations are right "
+        "only if the data set's files are as they were when the model was trained",
+        file=sys.stderr,
+    )
+    init_seed(config["seed"], config["reproducibility"])
+    dataset = create_dataset(config)
+    train = dataset.build()[0]
+    popularity = np.bincount(train.inter_feat[dataset.iid_field].numpy(), minlength=dataset.item_num)
+    return dataset.field2id_token[dataset.iid_field].tolist(), popularity.tolist()
 
 
 def read_checkpoint(file: Path) -> dict:

@@ -6,6 +6,8 @@ import torch
 from recbole.evaluator import Collector
 from torch import Tensor
 
+from recbole_vae_plugin.nn.finite import check_highest
+
 
 class UserCollector(Collector):
     """RecBole's collector; where only the top of the ranking matters it looks at nothing else."""
@@ -22,7 +24,8 @@ class UserCollector(Collector):
         need = self.register.need
         if need("rec.meanrank") or need("rec.score") or need("data.label"):
             return super().eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
-        top = scores_tensor.topk(max(self.topk), dim=-1).indices
+        highest, top = scores_tensor.topk(max(self.topk), dim=-1)
+        check_highest(highest[:, 0])
         if need("rec.items"):
             self.data_struct.update_tensor("rec.items", top)
         if need("rec.topk"):

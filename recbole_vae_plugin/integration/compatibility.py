@@ -6,6 +6,7 @@ Nothing here is about our models: a built-in model profits the same way.
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import sys
 import warnings
@@ -98,6 +99,21 @@ def collection_of_popularity(collector) -> None:
     collector.Collector.get_data_struct = get_data_struct
 
 
+@patch_of("recbole.evaluator.collector")
+def scores_are_numbers(collector) -> None:
+    """RecBole ranks NaN above all numbers, and calls such a model the best."""
+    collect = collector.Collector.eval_batch_collect
+
+    @functools.wraps(collect)
+    def collect_numbers(self, scores_tensor, *args, **kwargs):
+        from recbole_vae_plugin.nn.finite import check_highest
+
+        check_highest(scores_tensor)
+        return collect(self, scores_tensor, *args, **kwargs)
+
+    collector.Collector.eval_batch_collect = collect_numbers
+
+
 @patch_of("recbole.evaluator.evaluator")
 def plain_numbers_in_results(evaluator) -> None:
     """Under numpy >= 2 a result would print as np.float64(0.1687)."""
@@ -152,6 +168,26 @@ def download_by_a_single_process(dataset) -> None:
             distributed.barrier = barrier
 
     dataset.Dataset._download = download_or_explain
+
+
+@patch_of("recbole.data.dataloader.abstract_dataloader")
+def workers_that_are_forked(loaders) -> bool:
+    """Python 3.14 starts processes on Linux by a server instead of by forking; the loaders' workers (the key
+    `worker`) then fail, since torch cannot hand them an empty tensor."""
+    chosen = multiprocessing.get_start_method(allow_none=True)  # asking otherwise would choose
+    if (chosen or multiprocessing.get_all_start_methods()[0]) != "forkserver":
+        return False
+    loader_class = loaders.AbstractDataLoader
+    init = loader_class.__init__
+
+    @functools.wraps(init)
+    def init_with_fork(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        if self.num_workers:
+            self.multiprocessing_context = "fork"
+
+    loader_class.__init__ = init_with_fork
+    return True
 
 
 @patch_of("recbole.data.utils")

@@ -14,11 +14,17 @@ from recbole_vae_plugin.installation import INSTALL_RECBOLE, RegistrationError, 
 from recbole_vae_plugin.integration import (  # noqa: F401  collects their patches
     compatibility,
     held_out,
+    literals,
     metrics,
     pandas_3,
     parallel,
     ray_tune,
+    reading,
+    resuming,
+    saved_data,
+    schema,
     startup,
+    unique_names,
 )
 from recbole_vae_plugin.integration.patching import (
     apply_patches,

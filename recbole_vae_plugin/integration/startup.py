@@ -5,27 +5,9 @@ As with the repairs, built-in models profit the same way.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 
-from recbole_vae_plugin.integration.patching import module_with, patch_of
-
-
-@patch_of("recbole.data.dataset.dataset")
-def reading_of_text_files(dataset) -> None:
-    """RecBole parses its files with pandas' engine in Python, which takes about ten times as long
-    as the one in C and yields the same, floats to the last bit."""
-    read_csv = dataset.pd.read_csv
-
-    @functools.wraps(read_csv)
-    def read_faster(*args, delimiter, engine=None, **kwargs):
-        if len(delimiter) == 1:
-            # the engine in Python says better what is wrong, and alone knows regular expressions
-            with contextlib.suppress(ValueError):
-                return read_csv(*args, delimiter=delimiter, engine="c", **kwargs)
-        return read_csv(*args, delimiter=delimiter, engine=engine, **kwargs)
-
-    dataset.pd = module_with(dataset.pd, read_csv=read_faster)
+from recbole_vae_plugin.integration.patching import patch_of
 
 
 @patch_of("recbole.data.dataset.dataset")

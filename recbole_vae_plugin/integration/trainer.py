@@ -20,8 +20,10 @@ from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.integration.climbing import climb
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
+from recbole_vae_plugin.integration.resuming import resume_if_asked
 from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.averaging import WeightAverage
+from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.monitor import has_collapsed
 from recbole_vae_plugin.values import refuse
 
@@ -117,6 +119,7 @@ class AutoEncoderTrainer(Trainer):
     def fit(self, train_data, *args, **kwargs):
         """See RecBole's ``Trainer.fit``."""
         self._train_data = train_data
+        resume_if_asked(self)
         if self._random_states is not None:
             self._set_random_state(self._random_states)
             self._random_states = None
@@ -155,6 +158,7 @@ class AutoEncoderTrainer(Trainer):
                 loss = super()._train_epoch(train_data, epoch_idx, loss_func, **kwargs)
             self.model.end_phase(part)
         self.model.network.train_only(None)
+        check_weights(self.model)
         self.monitored = self.model.monitored()
         return mean(from_every_rank(loss)) if shared else loss
 
@@ -243,7 +247,7 @@ class AutoEncoderTrainer(Trainer):
         if place(self.config)[0] != 0:
             return
         file = Path(kwargs.pop("saved_model_file", self.saved_model_file))
-        with self._averages_in_place(), replacing(file) as partial:
+        with self._averages_in_place(), replacing(file, self._size_of_checkpoint()) as partial:
             state = {
                 "config": as_single_process(self.config),
                 # RecBole gives -1 where a resumed run has nothing left to do
@@ -257,10 +261,22 @@ class AutoEncoderTrainer(Trainer):
                 "optimizer": self.optimizer.state_dict(),
                 "random_states": random_states,
                 "average": self.average and self.average.state_while_swapped(),
+                "items": self.model.items,
+                "popularity": self.model.interactions.popularity().tolist(),
             }
             torch.save(state, partial, pickle_protocol=4)
         if verbose:
             self.logger.info(set_color("Saving current", "blue") + f": {file}")
+
+    def _size_of_checkpoint(self) -> int:
+        """Bytes of a checkpoint, nearly: weights, and what the optimizer keeps of them."""
+        optimizer = (
+            value
+            for state in self.optimizer.state.values()
+            for value in state.values()
+            if torch.is_tensor(value)
+        )
+        return sum(tensor.nbytes for tensor in (*self.model.state_dict().values(), *optimizer))
 
     def resume_checkpoint(self, resume_file):
         """See RecBole's ``Trainer.resume_checkpoint``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from recbole_vae_plugin.integration.data import interactions_of
 from recbole_vae_plugin.integration.held_out import with_fold_in
+from recbole_vae_plugin.integration.identity import differences, identity
 from recbole_vae_plugin.models.network import network_of
 from recbole_vae_plugin.models.settings import KLSettings, LinearSettings, Settings
 from recbole_vae_plugin.nn.ease import ease
@@ -57,10 +59,41 @@ class AutoEncoderRecommender(GeneralRecommender):
             self.n_users,
             self.n_items,
         )
+        #: original ids, in the order of the internal ones
+        self.items, self.users = (
+            [str(name) for name in dataset.field2id_token[field]] for field in (self.ITEM_ID, self.USER_ID)
+        )
         scored = with_fold_in(dataset)
         #: what users are scored from: their interactions, or their fold-in if they are held out
         self.histories = self.interactions if scored is dataset else interactions_of(scored)
         self.network = network_of(settings, self.head, self.n_items)
+
+    @cached_property
+    def data(self) -> Tensor:
+        """What tells the data that the model is built on from other data; see ``integration.identity``."""
+        return identity(self.items, self.users, self.interactions)
+
+    def get_extra_state(self) -> Tensor:
+        """Part of the model's ``state_dict``, so that a checkpoint knows its data."""
+        return self.data
+
+    def set_extra_state(self, state: Tensor | None) -> None:
+        """Called by ``load_state_dict``; ``None`` for weights of before version 0.2.
+
+        Raises:
+            ValueError: the weights are of a model that was trained on other data.
+        """
+        differing = [] if state is None else differences(state, self.data)
+        if differing:
+            raise ValueError(
+                "the weights were trained on other data than the model is built on; it has "
+                f"{' and '.join(differing)}. Load them with the data, filters, split and seed of then, or "
+                "serve them for new users: recbole-vae bundle"
+            )
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        state_dict.setdefault(f"{prefix}_extra_state", None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @classmethod
     def check(cls, config) -> None:

@@ -85,7 +85,7 @@ def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, use
         float32 ``[n_items, n_items]``, on the CPU.
 
     Raises:
-        ValueError: reg_weight is too small for the matrix to be inverted.
+        ValueError: reg_weight is too small for the matrix to be inverted, or the result is not finite.
     """
     gram = weighted_gram(interactions, user_power)
     places = np.arange(len(gram))
@@ -94,6 +94,8 @@ def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, use
     diagonal = precision[places, places]
     precision /= -diagonal
     precision[places, places] = 0
+    if not np.isfinite(precision.sum(dtype=np.float64)):
+        raise ValueError("linear_reg_weight is too large or too small: the linear branch is not finite")
     return torch.from_numpy(precision)
 
 

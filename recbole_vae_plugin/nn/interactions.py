@@ -139,6 +139,10 @@ class Interactions(nn.Module):
         """One number an interaction, user x n_items + item, ascending: int64 ``[nnz]``."""
         return self.users() * self.n_items + self.items
 
+    def popularity(self) -> Tensor:
+        """How many users have each item: int64 ``[n_items]``."""
+        return self.items.bincount(minlength=self.n_items)
+
     def rows(self, users: Tensor) -> Rows:
         """The histories of ``users`` (int64 ``[B]``), each entry with value 1."""
         starts = self.offsets[users]

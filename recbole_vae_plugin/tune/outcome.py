@@ -12,6 +12,7 @@ from filelock import FileLock
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
+from recbole_vae_plugin.atomic import write_text
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
 from recbole_vae_plugin.processors import threads_for
@@ -74,15 +75,15 @@ def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
 
 
 def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
-    trials_table(study).to_csv(folder / "trials.csv", index=False)
+    write_text(folder / "trials.csv", trials_table(study).to_csv(index=False))
     best = best_trial(study)
     config = best_config(space, best.user_attrs["values"])
     tried = sum(map(ended, study.trials))
     text = f"# the best of {tried} trials: validation {space.valid_metric} {best.value:.4f}\n"
-    (folder / BEST).write_text(text + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    (folder / PAGE).write_text(page(space, study), encoding="utf-8")
+    write_text(folder / BEST, text + yaml.safe_dump(config, sort_keys=False))
+    write_text(folder / PAGE, page(space, study))
     result = run_best(space, best.user_attrs["values"], folder)
-    (folder / HYPER).write_text(hyper_page(space, study, best, result), encoding="utf-8")
+    write_text(folder / HYPER, hyper_page(space, study, best, result))
     return result
 
 

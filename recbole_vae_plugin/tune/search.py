@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 import tempfile
 import warnings
 from dataclasses import asdict
@@ -18,6 +19,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from statistics import mean
 from time import time
+from urllib.parse import unquote
 
 import optuna
 import yaml
@@ -25,6 +27,7 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
+from recbole_vae_plugin.atomic import write_text
 from recbole_vae_plugin.compare.experiment import Cell
 from recbole_vae_plugin.compare.runner import Worker
 from recbole_vae_plugin.processors import threads_for
@@ -66,8 +69,11 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
             '. For PostgreSQL: pip install "psycopg[binary]"' if isinstance(problem, ImportError) else ""
         )
         allowed = "the address of a database, such as postgresql+psycopg://user:password@host/name"
-        reason = f"this one cannot be opened: {problem}".rstrip(".")
-        refuse("--storage", url, f"{allowed}; {reason}{missing}")
+        reason = f"this one cannot be opened: {without_password(str(problem), url)}".rstrip(".")
+        # no cause is shown: it may hold the address with its password
+        raise ValueError(
+            f"--storage: got {without_password(url, url)!r}; allowed: {allowed}; {reason}{missing}"
+        ) from None
     study = optuna.create_study(
         storage=backend,
         study_name=space.name,
@@ -85,8 +91,18 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
             f"another folder or name: there {space.name} is a search with other settings",
         )
     study.set_user_attr("space", definition)
-    (folder / SPACE).write_text(yaml.safe_dump(json.loads(definition), sort_keys=False), encoding="utf-8")
+    write_text(folder / SPACE, yaml.safe_dump(json.loads(definition), sort_keys=False))
     return study
+
+
+def without_password(text: str, url: str) -> str:
+    """The text with the password of a database's address hidden, however it is written there."""
+    match = re.match(r"[^:/]+://[^:/@]*:(?P<password>.*)@", url)
+    if not match or not match["password"]:
+        return text
+    for secret in sorted({match["password"], unquote(match["password"])}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def definition_of(space: Space) -> dict:
@@ -273,7 +289,7 @@ class Search:
                 trial.set_user_attr(key, getattr(entry, key))
             if entry.startup_seconds:  # a run that was stopped does not say
                 trial.set_user_attr("startup_seconds", entry.startup_seconds)
-            failed = result.get("failed") or ("the score is nan" if math.isnan(sum(entry.scores)) else None)
+            failed = result.get("failed") or no_score(entry.scores)
             if failed:
                 trial.set_user_attr("failed", failed)
                 self.study.tell(trial, state=TrialState.FAIL)
@@ -306,10 +322,17 @@ class Running:
         self.seconds += result["seconds"]
         self.startup_seconds += result.get("prepare_seconds", 0.0) + result.get("build_seconds", 0.0)
         if "valid_score" in result:
-            self.scores.append(result["valid_score"])
+            score = result["valid_score"]
+            self.scores.append(math.nan if score is None else score)
 
     def seeds_left(self, space: Space) -> bool:
         return len(self.scores) < len(space.model_seeds)
+
+
+def no_score(scores: list[float]) -> str | None:
+    """Why a trial cannot be judged by its scores; ``None`` if it can."""
+    odd = [score for score in scores if not math.isfinite(score)]
+    return f"the validation score is {odd[0]}" if odd else None
 
 
 def still_running(study: optuna.Study) -> bool:

@@ -208,8 +208,10 @@ class Space:
             for value in ends:
                 with explained(f"parameters.{parameter.name}"):
                     settings = self.cell({parameter.name: value}, "check", 0).settings
+                    checks.check_evaluation(settings)
                     config = Config(model=model, dataset=settings["dataset"], config_dict=settings)
                     checks.check_config(config)
+                    checks.check_judged(config, "valid", "a search")
                 if not config["valid_metric_bigger"]:
                     refuse("valid_metric", self.valid_metric, "a metric of which more is better")
 

@@ -1,0 +1,52 @@
+"""A run goes on from a checkpoint: the key ``resume``, for every model."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.values import did_you_mean, refuse
+
+LATEST = "latest"
+
+
+def checkpoint_to_resume(resume: str, model: str, folder: str) -> Path:
+    """The checkpoint that ``resume`` names: a file, or ``latest`` for the model's newest one in a folder.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if resume == LATEST:
+        found = sorted(Path(folder).glob(f"{model}-*.pth"), key=os.path.getmtime)
+        if not found:
+            refuse("resume", resume, f"a file; {folder} has no checkpoint of {model}")
+        return found[-1]
+    file = Path(resume).expanduser()
+    if not file.is_file():
+        near = [str(other) for other in file.parent.glob("*.pth")] if file.parent.is_dir() else []
+        refuse("resume", resume, f"{LATEST}, or the path of a checkpoint{did_you_mean(resume, near)}")
+    return file
+
+
+def resume_if_asked(trainer) -> None:
+    """Have a trainer that has not begun go on from the checkpoint that its config names."""
+    resume = trainer.config["resume"]
+    if resume and not getattr(trainer, "has_resumed", False):
+        trainer.has_resumed = True
+        file = checkpoint_to_resume(resume, trainer.config["model"], trainer.config["checkpoint_dir"])
+        trainer.resume_checkpoint(str(file))
+
+
+@patch_of("recbole.trainer.trainer")
+def resumption_from_the_config(trainer) -> None:
+    """RecBole's trainers can go on from a checkpoint, and none of its commands says so to them."""
+    fit = trainer.Trainer.fit
+
+    @functools.wraps(fit)
+    def fit_from_checkpoint(self, *args, **kwargs):
+        resume_if_asked(self)
+        return fit(self, *args, **kwargs)
+
+    trainer.Trainer.fit = fit_from_checkpoint

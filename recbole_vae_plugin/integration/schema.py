@@ -1,0 +1,163 @@
+"""What kind of value each key takes: read from the comments of RecBole's default files and ours.
+
+Every line there says it, ``repeatable: False  # (bool) Whether ...``. A ``Config`` then holds values of
+that kind, however they were written, or says which key has another one.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import util
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_vae_plugin.integration.literals import read_literal
+from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.values import refuse
+
+LINE = re.compile(r"^(\w+):.*#\s*\(([^)]*)\)")
+WORDS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+#: What float32 holds without losing digits.
+SMALLEST, LARGEST = 1e-37, 1e37
+NOTHING = ("none", "null", "~", "")
+
+
+def default_files(model: str) -> Iterator[Path]:
+    """The files that say what keys a run of the model has, the more general ones first."""
+    (folder,) = util.find_spec("recbole").submodule_search_locations
+    properties = Path(folder, "properties")
+    yield properties / "overall.yaml"
+    yield properties / "dataset/sample.yaml"
+    yield PROPERTIES / f"{model}.yaml" if model in MODELS else properties / f"model/{model}.yaml"
+
+
+@cache
+def kinds_of_keys(model: str) -> dict[str, frozenset[str]]:
+    """Key -> the kinds that its comment names, such as ``{"int"}`` or ``{"list", "str"}``.
+
+    A key whose default is of another kind than its comment says is left out.
+    """
+    kinds: dict[str, frozenset[str]] = {}
+    for file in default_files(model):
+        if file.is_file():
+            text = file.read_text(encoding="utf-8")
+            defaults = yaml.safe_load(text) or {}
+            for key, said in filter(None, map(_read_line, text.splitlines())):
+                if key in defaults and _fits(defaults[key], said):
+                    # of its own models' numbers RecBole does not always say which may be fractions
+                    whole = file.parent.name != "model" or said != {"int"}
+                    kinds[key] = said if whole else frozenset({"float"})
+    return kinds
+
+
+def _read_line(line: str) -> tuple[str, frozenset[str]] | None:
+    match = LINE.match(line)
+    if not match:
+        return None
+    words = re.split(r" or |, ", match[2].replace("string", "str"))
+    return match[1], frozenset(word.strip() for word in words)
+
+
+def _fits(value: Any, kinds: frozenset[str]) -> bool:
+    types = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": list, "dict": dict}
+    if value is None or ("bool" in kinds and value in (0, 1)):
+        return True
+    first_words = {kind.split()[0] for kind in kinds}
+    return any(isinstance(value, types[word]) for word in first_words if word in types)
+
+
+def as_kind(key: str, value: Any, kinds: frozenset[str]) -> Any:
+    """A value as its key takes it: words for true and false, numbers written as texts.
+
+    Raises:
+        ValueError: names the key, the value and what is allowed.
+    """
+    (kind,) = kinds if len(kinds) == 1 else (None,)
+    if value is None or kind not in ("bool", "int", "float", "dict", "list"):
+        return value
+    if isinstance(value, str) and value.strip().lower() in NOTHING:
+        return None
+    if kind == "bool":
+        return _as_bool(key, value)
+    if kind in ("int", "float"):
+        return _as_number(key, value, whole=kind == "int")
+    if kind == "dict" and not isinstance(value, dict):
+        refuse(key, value, "keys with values, such as {key: value}, or ~")
+    if kind == "list" and not isinstance(value, (list, tuple)):
+        refuse(key, value, "a list, such as [a, b], or ~")
+    return value
+
+
+def _as_bool(key: str, value: Any) -> bool:
+    word = str(value).strip().lower()
+    if isinstance(value, float) or word not in WORDS:
+        refuse(key, value, "true or false (also yes, no, on, off, 1, 0)")
+    return WORDS[word]
+
+
+def _as_number(key: str, value: Any, whole: bool) -> Any:
+    allowed = "a whole number" if whole else "a number"
+    number = value
+    if isinstance(value, str):
+        try:
+            number = read_literal(value.strip())
+        except NameError:
+            refuse(key, value, allowed)
+    if isinstance(number, bool) or not isinstance(number, Real):
+        refuse(key, value, allowed)
+    if number != 0 and not SMALLEST <= abs(number) <= LARGEST:  # NaN, too
+        refuse(key, value, f"{allowed} that float32 can hold")
+    if whole and int(number) != number:
+        refuse(key, value, allowed)
+    return int(number) if whole else number
+
+
+def as_kinds(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All values of a config as their keys take them; see :func:`as_kind`."""
+    kinds = kinds_of_keys(model)
+    return {key: as_kind(key, value, kinds[key]) if key in kinds else value for key, value in given.items()}
+
+
+@patch_of("recbole.config.configurator")
+def values_of_the_right_kind(configurator) -> None:
+    """RecBole takes ``no`` for yes, since it is a text that is not empty, and fails on a folder that is
+    called 2024, after it has read it as a number."""
+    Config = configurator.Config
+    convert, finish = Config._convert_config_dict, Config._get_final_config_dict
+
+    @functools.wraps(convert)
+    def convert_but_keep_texts(self, config_dict):
+        texts = {
+            key: value
+            for key, value in config_dict.items()
+            if isinstance(value, str) and kinds_of_keys("").get(key) == {"str"}
+        }
+        converted = convert(self, config_dict)
+        for key, text in texts.items():
+            if isinstance(converted[key], Real):
+                converted[key] = text
+        return converted
+
+    @functools.wraps(finish)
+    def finish_as_kinds(self):
+        self.external_config_dict = as_kinds(self.model, self.external_config_dict)
+        return finish(self)
+
+    Config._convert_config_dict = convert_but_keep_texts
+    Config._get_final_config_dict = finish_as_kinds

@@ -1,0 +1,108 @@
+"""A checkpoint is used with the data that it was trained on, and with no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from recbole.quick_start import load_data_and_model, run_recbole
+
+
+@pytest.fixture
+def own_data(blocks_path):
+    """The planted data in a folder of the test's own, with a way to rewrite it."""
+    file = Path("data/blocks/blocks.inter")
+    file.parent.mkdir(parents=True)
+    header, *rows = (blocks_path / "blocks/blocks.inter").read_text().splitlines(keepends=True)
+    file.write_text("".join([header, *rows]))
+
+    def rewrite(change) -> None:
+        file.write_text("".join([header, *change(rows)]))
+
+    return rewrite
+
+
+CHANGES = {
+    "rows in another order": lambda rows: rows[::-1],
+    "an interaction less": lambda rows: rows[:-1],
+    "an item more": lambda rows: [*rows, "u0\tnew\n"],
+    "a user more": lambda rows: [*rows, "new\ti0\n"],
+    "other ids": lambda rows: [row.replace("i1\n", "other\n") for row in rows],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+@pytest.mark.parametrize("model", ["VAESplit", "DAE"])
+def test_other_data_is_refused(prepare, own_data, change, model):
+    run = prepare(model, data_path="data")
+    run.trainer.fit(run.train, run.valid, verbose=False)
+    file = run.trainer.saved_model_file
+    load_data_and_model(file)
+    own_data(change)
+    with pytest.raises((ValueError, RuntimeError), match="trained on other data|size mismatch"):
+        load_data_and_model(file)
+    with pytest.raises((ValueError, RuntimeError), match="trained on other data|size mismatch"):
+        prepare(model, data_path="data").trainer.resume_checkpoint(file)
+
+
+@pytest.mark.parametrize("more", [{"seed": 7}, {"eval_args": {"split": {"RS": [0.4, 0.3, 0.3]}}}])
+def test_another_split_is_refused(prepare, more):
+    run = prepare("VAESplit")
+    run.trainer.fit(run.train, verbose=False)
+    with pytest.raises(ValueError, match="it has another training part: another split"):
+        prepare("VAESplit", **more).trainer.resume_checkpoint(run.trainer.saved_model_file)
+
+
+def test_the_same_data_in_another_folder_is_the_same(prepare, own_data):
+    run = prepare("VAETwin")
+    run.trainer.fit(run.train, verbose=False)
+    moved = prepare("VAETwin", data_path="data")
+    moved.trainer.resume_checkpoint(run.trainer.saved_model_file)
+    for one, other in zip(run.model.parameters(), moved.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_weights_of_before_are_loaded_as_before(prepare):
+    run = prepare("DAE")
+    older = {name: value for name, value in run.model.state_dict().items() if name != "_extra_state"}
+    prepare("DAE", seed=7).model.load_state_dict(older)
+
+
+class TestSavedData:
+    """RecBole's ``save_dataset`` and ``save_dataloaders``: what they saved is used only where it fits."""
+
+    SAVE = {"save_dataset": True, "save_dataloaders": True}
+
+    @pytest.mark.parametrize("model", ["DAE", "BPR"])
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"eval_args": {"split": {"RS": [0.4, 0.3, 0.3]}}},
+            {"eval_args": {"split": {"LS": "valid_and_test"}}},
+            {"val_interval": {"item_id": [f"i{item}" for item in range(20)]}},
+            {"repeatable": True},
+            {},
+        ],
+    )
+    def test_a_run_with_other_settings_gets_its_own_split(self, settings, more, model, caplog):
+        for key in ("mlp_hidden_size", "latent_dimension") if model == "BPR" else ():
+            del settings[key]
+        plain = run_recbole(model, "blocks", config_dict={**settings, **more, "checkpoint_dir": "elsewhere"})
+        run_recbole(model, "blocks", config_dict={**settings, **self.SAVE})
+        assert run_recbole(model, "blocks", config_dict={**settings, **more}) == plain
+
+    def test_a_run_on_other_data_gets_its_own_data(self, prepare, own_data, caplog):
+        prepare("DAE", data_path="data", **self.SAVE)
+        assert len(list(Path("saved").glob("*.made-from"))) == 2
+        own_data(CHANGES["an item more"])
+        run = prepare("DAE", data_path="data")
+        assert run.dataset.item_num == 42 == run.train.dataset.item_num
+        assert "made from other settings or files; it is not used" in caplog.text
+
+    def test_files_without_a_note_are_not_trusted(self, prepare, own_data, caplog):
+        prepare("DAE", data_path="data", **self.SAVE)
+        for note in Path("saved").glob("*.made-from"):
+            note.unlink()
+        prepare("DAE", data_path="data")
+        assert "without a note of what it was made from" in caplog.text

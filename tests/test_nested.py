@@ -1,0 +1,148 @@
+"""Settings within settings are checked as the outer ones are, before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_vae_plugin.cli import recbole_vae, run_recbole
+
+#: What is set -> what the one message must say.
+WRONG = {
+    "a split in the wrong place": ({"eval_args": {"HO": [10, 10]}}, ["eval_args", "'HO'", "eval_args.split"]),
+    "a misspelt key": ({"eval_args": {"spilt": {"RS": [8, 1, 1]}}}, ["'spilt'", "did you mean split?"]),
+    "a misspelt split": ({"eval_args": {"split": {"RO": [8, 1, 1]}}}, ["eval_args.split", "'RO'"]),
+    "a misspelt phase": ({"eval_args": {"mode": {"val": "full"}}}, ["eval_args.mode", "'val'", "valid"]),
+    "two ratios": ({"eval_args": {"split": {"RS": [0.8, 0.2]}}}, ["eval_args.split.RS", "three numbers"]),
+    "four ratios": ({"eval_args": {"split": {"RS": [7, 1, 1, 1]}}}, ["eval_args.split.RS", "three numbers"]),
+    "nothing to train on": ({"eval_args": {"split": {"RS": [0, 0.5, 0.5]}}}, ["training (above 0)"]),
+    "negative ratios": ({"eval_args": {"split": {"RS": [1, -1, 1]}}}, ["eval_args.split.RS"]),
+    "ratios in words": ({"eval_args": {"split": {"RS": ["a", 1, 1]}}}, ["eval_args.split.RS"]),
+    "two splits": (
+        {"eval_args": {"split": {"RS": [8, 1, 1], "LS": "valid_and_test"}}},
+        ["one of RS, LS and HO"],
+    ),
+    "no split": ({"eval_args": {"split": "RS"}}, ["eval_args.split", "'RS'", "{RS: "]),
+    "an unknown leave-one-out": (
+        {"eval_args": {"split": {"LS": "valid"}}},
+        ["eval_args.split.LS", "valid_only"],
+    ),
+    "an unknown order": ({"eval_args": {"order": "time"}}, ["eval_args.order", "'time'", "RO, TO"]),
+    "an unknown group": ({"eval_args": {"group_by": "item"}}, ["eval_args.group_by", "'item'", "user, none"]),
+    "a time that is not read": ({"eval_args": {"order": "TO"}}, ["eval_args.order", "timestamp"]),
+    "a number as interval": ({"val_interval": {"rating": 3}}, ["val_interval.rating", "3", "an interval"]),
+    "a text as interval": (
+        {"val_interval": {"rating": ">3"}},
+        ["val_interval.rating", "'>3'", "an interval"],
+    ),
+    "an interval that descends": ({"val_interval": {"rating": "[5,3]"}}, ["val_interval.rating", "[5,3]"]),
+    "an interval of texts": ({"val_interval": {"item_id": "[3,5]"}}, ["val_interval.item_id", "a list"]),
+    "a list of numbers": ({"val_interval": {"rating": [3, 4]}}, ["val_interval.rating", "an interval"]),
+    "no interval of users": ({"user_inter_num_interval": "5"}, ["user_inter_num_interval", "an interval"]),
+    "half an interval": (
+        {"item_inter_num_interval": "[5"},
+        ["item_inter_num_interval", "'[5'", "an interval"],
+    ),
+    "an unknown file": ({"load_col": {"items": ["a"]}}, ["load_col", "'items'", "did you mean item?"]),
+    "columns that are no list": ({"unused_col": {"inter": "rating"}}, ["unused_col.inter", "a list"]),
+    "a misspelt sampler": (
+        {"train_neg_sample_args": {"distrbution": "uniform"}},
+        ["train_neg_sample_args", "did you mean distribution?"],
+    ),
+    "a misspelt norm": ({"clip_grad_norm": {"max_nrom": 5}}, ["clip_grad_norm", "did you mean max_norm?"]),
+}
+
+
+@pytest.fixture
+def rated(settings) -> dict:
+    """Settings for planted data with ratings, read from a file of this test."""
+    folder = Path("data/rated")
+    folder.mkdir(parents=True)
+    rows = [f"u{user}\ti{(user + item) % 20}\t{1 + item % 5}" for user in range(20) for item in range(10)]
+    (folder / "rated.inter").write_text(
+        "\n".join(["user_id:token\titem_id:token\trating:float", *rows]) + "\n"
+    )
+    columns = {"inter": ["user_id", "item_id", "rating"]}
+    return {**settings, "data_path": "data", "load_col": columns, "epochs": 1}
+
+
+@pytest.mark.parametrize("wrong, said", WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize("command", ["run_recbole", "compare", "tune"])
+def test_wrong_settings_are_refused_before_the_first_run(rated, wrong, said, command, capsys):
+    of_data = {**rated, "dataset": "rated"}
+    nested = ("mlp_hidden_size", "latent_dimension", "train_batch_size", "epochs", "show_progress", "state")
+    data = {key: value for key, value in of_data.items() if key not in (*nested, "enable_amp")}
+    if command == "run_recbole":
+        Path("wrong.yaml").write_text(yaml.safe_dump({**of_data, **wrong, "model": "VAESplit"}))
+        code = run_recbole.main(["--config_files=wrong.yaml"])
+    else:
+        of_model = {
+            key: value for key, value in wrong.items() if key in ("train_neg_sample_args", "clip_grad_norm")
+        }
+        content = {
+            "compare": {
+                "datasets": {"rated": {**data, **wrong} if not of_model else data},
+                "contestants": {"BPR": of_model},
+                "baseline": "BPR",
+                "seeds": {"split": 1, "model": 1},
+                "metrics": ["NDCG"],
+                "topk": [3],
+            },
+            "tune": {
+                "model": "BPR",
+                "dataset": {**data, **wrong} if not of_model else data,
+                "settings": of_model,
+                "parameters": {"learning_rate": [0.1, 0.01]},
+                "metrics": ["NDCG"],
+                "topk": [3],
+            },
+        }[command]
+        Path("wrong.yaml").write_text(yaml.safe_dump(content))
+        code = recbole_vae.main([command, "wrong.yaml"])
+    error = capsys.readouterr().err
+    assert code == 2, error
+    (message,) = [line for line in error.splitlines() if ": error: " in line]
+    for part in said:
+        assert part in message
+    assert not list(Path().rglob("*.pth")) and not list(Path().rglob("result.json"))
+
+
+def test_an_interval_filters_what_it_says(rated, prepare):
+    for interval, ratings in {"[3,inf)": {3, 4, 5}, "(3,4];[1,1]": {1, 4}}.items():
+        run = prepare("VAESplit", dataset="rated", **{**rated, "val_interval": {"rating": interval}})
+        assert set(run.dataset.inter_feat["rating"].tolist()) == ratings
+
+
+@pytest.mark.parametrize(
+    "more, said",
+    [
+        ({"eval_step": 0}, "eval_step: got 0"),
+        (
+            {"eval_args": {"split": {"RS": [9, 0, 1]}}},
+            "eval_args.split.RS: got [9, 0, 1]; allowed: a validation",
+        ),
+        ({"eval_args": {"split": {"LS": "test_only"}}}, "eval_args.split.LS: got 'test_only'"),
+    ],
+)
+def test_a_search_needs_something_to_be_judged_by(rated, more, said, capsys):
+    dataset = {"dataset": "rated", "data_path": "data"}
+    content = {"model": "BPR", "dataset": dataset, "settings": {}, "parameters": {"learning_rate": [0.1]}}
+    content["settings" if "eval_step" in more else "dataset"] |= more
+    Path("space.yaml").write_text(yaml.safe_dump(content))
+    assert recbole_vae.main(["tune", "space.yaml"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_comparison_needs_test_data(rated, capsys):
+    dataset = {"dataset": "rated", "data_path": "data", "eval_args": {"split": {"RS": [9, 1, 0]}}}
+    content = {
+        "datasets": {"rated": dataset},
+        "contestants": ["Pop"],
+        "baseline": "Pop",
+        "seeds": {"split": 1, "model": 1},
+    }
+    Path("experiment.yaml").write_text(yaml.safe_dump(content))
+    assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 2
+    assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test part" in capsys.readouterr().err

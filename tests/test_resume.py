@@ -1,0 +1,135 @@
+"""``run_recbole --resume``: a run that was killed goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+import torch
+import yaml
+
+from recbole_vae_plugin.cli.run_recbole import main
+
+RUN = [
+    sys.executable,
+    "-m",
+    "recbole_vae_plugin.cli.run_recbole",
+    "--dataset=blocks",
+    "--config_files=settings.yaml",
+]
+
+VARIANTS = {
+    "split head": ["--model=VAESplit"],
+    "twin head": ["--model=VAETwin", "--denoising=gaussian"],
+    "deterministic": ["--model=DAE", "--loss_type=BCE"],
+    "averaged weights and a linear branch": [
+        "--model=VAESplit",
+        "--linear_branch=ease",
+        "--linear_reg_weight=5",
+        "--ema_decay=0.9",
+    ],
+}
+
+
+@pytest.fixture
+def write_settings(settings):
+    def write(**more) -> None:
+        del settings["checkpoint_dir"]
+        Path("settings.yaml").write_text(yaml.safe_dump({**settings, "epochs": 25, **more}))
+
+    return write
+
+
+def weights_in(folder: str) -> dict:
+    (file,) = Path(folder).glob("*.pth")
+    return torch.load(file, weights_only=False)
+
+
+def assert_equal(one: dict, other: dict) -> None:
+    assert one["epoch"] == other["epoch"] and one["best_valid_result"] == other["best_valid_result"]
+    for (name, weight), (_, same) in zip(one["state_dict"].items(), other["state_dict"].items(), strict=True):
+        assert torch.equal(weight, same), name
+
+
+def kill_when(folder: str, epochs: int, arguments: list[str]) -> None:
+    """Start a run, and kill it once its log tells of that many epochs."""
+    with open(f"{folder}.log", "w") as log:
+        process = subprocess.Popen([*RUN, *arguments], stdout=log, stderr=log)
+    end = monotonic() + 120
+    while Path(f"{folder}.log").read_text().count("training [") < epochs:
+        assert monotonic() < end and process.poll() is None, Path(f"{folder}.log").read_text()[-2000:]
+        sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it struck"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+def test_killed_and_resumed_it_equals_the_uninterrupted_run(write_settings, variant):
+    # long enough to be killed, by an endless patience
+    write_settings(state="INFO", epochs=60, stopping_step=100, learning_rate=0.003)
+    assert main([*RUN[3:], *variant, "--checkpoint_dir=straight"]) == 0
+    killed = [*variant, "--checkpoint_dir=killed"]
+    kill_when("killed", random.Random(str(variant)).randrange(2, 20), killed)
+    assert main([*RUN[3:], *killed, "--resume=latest"]) == 0
+    assert_equal(weights_in("straight"), weights_in("killed"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+@pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
+def test_killed_five_times_it_equals_the_uninterrupted_run(write_settings, variant):
+    """Twenty kills over the four variants, at moments chosen by a seed."""
+    write_settings(state="INFO", epochs=80, stopping_step=100, learning_rate=0.003)
+    assert main([*RUN[3:], *variant, "--checkpoint_dir=straight"]) == 0
+    moments = random.Random(f"five {variant}")
+    resume: list[str] = []
+    for number in range(5):
+        killed = [*variant, "--checkpoint_dir=killed", *resume]
+        kill_when(f"killed-{number}", moments.randrange(3, 12), killed)
+        if list(Path("killed").glob("*.pth")):
+            resume = ["--resume=latest"]
+    assert main([*RUN[3:], *variant, "--checkpoint_dir=killed", *resume]) == 0
+    newest = max(Path("killed").glob("*.pth"), key=os.path.getmtime)
+    assert_equal(weights_in("straight"), torch.load(newest, weights_only=False))
+
+
+def test_a_model_of_recbole_goes_on(write_settings):
+    write_settings()
+    logs = []
+    for epochs, more in ((2, []), (4, ["--resume=latest"])):
+        arguments = ["--model=BPR", f"--epochs={epochs}", "--state=INFO", *more]
+        done = subprocess.run([*RUN, *arguments], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        logs.append(done.stderr)
+    log = logs[-1]
+    assert "Resume training from epoch" in log and "epoch 3 training" in log
+    assert "epoch 0 training" not in log
+
+
+@pytest.mark.parametrize("resume", ["latest", "nowhere.pth", "saved"])
+def test_what_is_not_there_is_refused(write_settings, resume, capsys):
+    write_settings()
+    Path("saved").mkdir()
+    assert main([*RUN[3:], "--model=DAE", f"--resume={resume}"]) == 2
+    assert f"resume: got '{resume}'" in capsys.readouterr().err
+
+
+def test_another_model_is_refused(write_settings, capsys):
+    write_settings()
+    assert main([*RUN[3:], "--model=DAE", "--epochs=1"]) == 0
+    (file,) = Path("saved").glob("*.pth")
+    assert main([*RUN[3:], "--model=VAETwin", f"--resume={file}"]) == 1
+    assert "cannot resume" in capsys.readouterr().err
+
+
+def test_runs_that_start_in_the_same_second_have_checkpoints_of_their_own(prepare):
+    files = {prepare("DAE").trainer.saved_model_file for _ in range(5)}
+    files |= {prepare("BPR").trainer.saved_model_file for _ in range(2)}
+    assert len(files) == 7
