@@ -26,6 +26,23 @@ class Loader(yaml.SafeLoader):
     """YAML 1.1 takes 1e-3 for a text; RecBole, and everyone who writes a learning rate, for a number."""
 
 
+def construct_mapping(loader: Loader, node: yaml.MappingNode) -> dict:
+    """A mapping in which no key stands twice, as a number or as a text."""
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            continue
+        line = key.start_mark.line + 1
+        if key.value in lines:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key.value} stands in line {lines[key.value]} and in line {line}"
+            )
+        lines[key.value] = line
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+Loader.add_constructor("tag:yaml.org,2002:map", construct_mapping)
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
@@ -57,7 +74,7 @@ def find_config(
     Raises:
         ValueError: there is no such file, or there are several.
     """
-    path = folder / name
+    path = folder / Path(name).expanduser()
     if path.is_file():
         return path
     found = list(_shipped(Path(name), kinds))

@@ -7,6 +7,9 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
+#: Hidden layers of an encoder or a decoder.
+MOST_LAYERS = 100
+
 
 def refuse(key: str, value: Any, allowed: str) -> NoReturn:
     """Raise the one kind of error that a bad value gets.
@@ -54,6 +57,8 @@ def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
     allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
     if isinstance(value, str) or not isinstance(value, Sequence):
         refuse(key, value, allowed)
+    if len(value) > MOST_LAYERS:
+        refuse(key, f"{len(value)} widths", f"at most {MOST_LAYERS}")
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in value):
         refuse(key, value, allowed)
     if output is not None and value and value[-1] == output:

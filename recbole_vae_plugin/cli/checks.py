@@ -12,7 +12,8 @@ from recbole_vae_plugin.integration.nested import check_filters, check_nested, c
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.values import did_you_mean, integer, number, one_of, refuse
 
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam")
+#: RecBole also knows sparse_adam, for sparse gradients, which no model has.
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 #: Metrics whose value stands under their bare name.
 WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
 BYTE_ORDER_MARK = "\ufeff"
@@ -58,12 +59,13 @@ def check_evaluation(given: Mapping) -> None:
     """
     from recbole.evaluator import metrics_dict
 
-    metrics = given.get("metrics", ["Recall"])
-    if not metrics:
-        refuse("metrics", metrics, "a list of metrics")
-    for metric in [metrics] if isinstance(metrics, str) else metrics:
+    for metric in metric_list(given.get("metrics", ["Recall"])):
         if str(metric).lower() not in metrics_dict:
             refuse("metrics", metric, ", ".join(metrics_dict) + did_you_mean(str(metric), metrics_dict))
+    topk = given.get("topk", [10])
+    for k in topk if isinstance(topk, (list, tuple)) and topk else [topk]:
+        integer("topk", k, 1)
+    metric_name("valid_metric", given.get("valid_metric", "MRR@10"))
     evaluation = given.get("eval_args")
     modes = evaluation.get("mode", "full") if isinstance(evaluation, dict) else "full"
     check_within("eval_args", evaluation)
@@ -71,6 +73,29 @@ def check_evaluation(given: Mapping) -> None:
     for mode in modes.values() if isinstance(modes, dict) else [modes]:
         if not EVAL_MODE.fullmatch(str(mode)):
             refuse("eval_args.mode", mode, "full, labeled, uniN or popN with a number N")
+
+
+def metric_list(metrics) -> list[str]:
+    """One metric or several as a list.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    found = [metrics] if isinstance(metrics, str) else metrics
+    if not isinstance(found, (list, tuple)) or not found or not all(isinstance(each, str) for each in found):
+        refuse("metrics", metrics, "a list of metrics")
+    return list(found)
+
+
+def metric_name(key: str, value) -> str:
+    """``value`` if it is a text.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, str) or not value.strip() or value.strip().lower() == "none":
+        refuse(key, value, "a metric, such as NDCG@10")
+    return value
 
 
 def check_config(config) -> None:
@@ -101,6 +126,9 @@ def check_values(config) -> None:
     if number("learning_rate", config["learning_rate"], 0) == 0:
         refuse("learning_rate", config["learning_rate"], "a number above 0")
     check_valid_metric(config)
+    modes = config["eval_args"]["mode"]
+    if config["eval_type"].name == "RANKING" and "labeled" in modes.values():
+        refuse("eval_args.mode", "labeled", f"full, uniN or popN, with {', '.join(config['metrics'])}")
 
 
 def check_judged(config, part: str, purpose: str) -> None:
@@ -142,6 +170,9 @@ def check_dataset(config) -> None:
         ValueError: names the file and what it should be.
     """
     name, folder = config["dataset"], Path(config["data_path"])
+    if len(Path(name).parts) != 1:
+        parent = Path(config["data_path"]).parent
+        refuse("dataset", name, f"a name without folders: data_path: {parent} and dataset: {Path(name).name}")
     if not folder.exists():
         known = downloadable_datasets()
         if name not in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +103,8 @@ def tune(options) -> int:
         )
         return 1
     print((folder / "hyperparameters.md").read_text(encoding="utf-8"))
-    print(f"written to {folder.resolve()}; run_recbole --config_files={folder / 'best.yaml'} runs it again")
+    best = shlex.quote(str(folder / "best.yaml"))
+    print(f"written to {folder.resolve()}; run_recbole --config_files={best} runs it again")
     return 0
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import os
+import shlex
 import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.cli.errors import report
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser().parse_known_args(arguments)
     try:
-        config_files = [str(find_config(name)) for name in (options.config_files or "").split()]
+        config_files = [str(find_config(name)) for name in split_names(options.config_files or "")]
         prepare(options, config_files, read_overrides(rest))
     except Exception as problem:
         return report(problem, options.traceback, code=2, program="run_recbole")
@@ -47,6 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         return report(problem, options.traceback, code=1, program="run_recbole")
     return 0
+
+
+def split_names(names: str) -> list[str]:
+    """The names that blanks separate; one of a file with blanks may stand alone or in quotes."""
+    if Path(names).is_file():
+        return [names]
+    try:
+        return shlex.split(names, posix=os.name == "posix")
+    except ValueError as problem:
+        raise ValueError(f"config_files: got {names!r}: {problem}") from problem
 
 
 def read_overrides(rest: Sequence[str]) -> dict[str, str]:

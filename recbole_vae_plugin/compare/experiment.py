@@ -46,9 +46,30 @@ OF_DATA = {
 OF_EXPERIMENT = {"metrics", "topk", "valid_metric", "seed", "checkpoint_dir", "metric_decimal_place"}
 
 
+#: Characters of a label in the name of a folder.
+LONGEST_NAME = 80
+
+
+def plain_name(name) -> str:
+    """A name that may be a folder's.
+
+    Raises:
+        ValueError: it is a path, or none.
+    """
+    text = str(name)
+    if (
+        isinstance(name, (dict, list))
+        or not text.strip()
+        or Path(text).name != text
+        or len(text) > LONGEST_NAME
+    ):
+        refuse("name", name, f"a name of up to {LONGEST_NAME} characters, without folders")
+    return text
+
+
 def slug(label: str) -> str:
     """A label as the name of a folder; labels that differ only in odd characters stay apart."""
-    plain = re.sub(r"[^\w.+-]+", "-", label).strip("-.")
+    plain = re.sub(r"[^\w.+-]+", "-", label).strip("-.")[:LONGEST_NAME]
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
@@ -118,23 +139,23 @@ class Experiment:
         contestants, contestant_seeds = read_contestants(given.get("contestants"), folder)
         settings = mapping("settings", given.get("settings") or {}, None)
         refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT | {"model"})
-        metrics = given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"])
+        metrics = checks.metric_list(given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"]))
         topk = given.get("topk", [10])
         topk = topk if isinstance(topk, list) else [topk]
         if not topk:
             refuse("topk", topk, "a number, or a list of numbers")
         return cls(
-            name=str(given.get("name", Path(file).stem)),
+            name=plain_name(given.get("name", Path(file).stem)),
             description=str(given.get("description", "")).strip(),
             datasets=read_datasets(given.get("datasets"), folder),
             contestants=contestants,
             contestant_seeds=contestant_seeds,
             baseline=one_of("baseline", given.get("baseline"), contestants),
-            split_seeds=seed_list("seeds.split", seeds.get("split")),
+            split_seeds=seed_list("seeds.split", seeds.get("split", 2020)),
             model_seeds=seed_list("seeds.model", seeds.get("model")),
-            metrics=[metrics] if isinstance(metrics, str) else metrics,
+            metrics=metrics,
             topk=[integer("topk", k, 1) for k in topk],
-            valid_metric=str(given.get("valid_metric", f"NDCG@{topk[0]}")),
+            valid_metric=checks.metric_name("valid_metric", given.get("valid_metric", f"NDCG@{topk[0]}")),
             settings=settings,
             checkpoints=yes_or_no("checkpoints", given.get("checkpoints", False)),
         )
@@ -272,6 +293,14 @@ def read_datasets(given, folder: Path) -> dict[str, dict]:
     return datasets
 
 
+def file_list(key: str, files) -> list[str]:
+    """One config file or several as a list."""
+    found = [files] if isinstance(files, str) else files or []
+    if not isinstance(found, list) or not all(isinstance(file, str) for file in found):
+        refuse(key, files, "a config file, or a list of them")
+    return found
+
+
 def read_contestants(given, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
     """Label -> keys, and label -> its own seeds; a label without a model is the model's name."""
     if isinstance(given, list) and all(isinstance(label, str) for label in given):
@@ -286,8 +315,8 @@ def read_contestants(given, folder: Path) -> tuple[dict[str, dict], dict[str, li
         if "seeds" in overrides:
             seeds[str(label)] = seed_list(f"{where}.seeds", overrides.pop("seeds"))
         keys: dict = {}
-        for file in [files] if isinstance(files, str) else files:
-            key = f"{where}.config"
+        key = f"{where}.config"
+        for file in file_list(key, files):
             keys |= read_config_file(find_config(file, key, folder=folder), key)
         keys |= overrides
         keys.setdefault("model", str(label))

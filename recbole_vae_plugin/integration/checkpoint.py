@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from recbole.data import create_dataset
 from recbole.utils import init_seed
 
+from recbole_vae_plugin.integration.archives import load_whole
 from recbole_vae_plugin.integration.titles import titles_of
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.models.network import network_of
@@ -101,10 +101,10 @@ def read_checkpoint(file: Path) -> dict:
     """Unpickle a checkpoint, which must be of one of our models."""
     if not file.is_file():
         raise ValueError(f"{file}: there is no such file; allowed: a checkpoint (.pth) that RecBole saved")
+    checkpoint = load_whole(file, lambda: torch.load(file, map_location="cpu", weights_only=False))
     try:
-        checkpoint = torch.load(file, map_location="cpu", weights_only=False)
         model = checkpoint["config"]["model"]
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as problem:
+    except (KeyError, TypeError) as problem:
         raise ValueError(f"{file}: is no checkpoint of RecBole's: {problem}") from problem
     if model not in MODELS:
         raise ValueError(f"{file}: is a checkpoint of {model}; allowed: one of {', '.join(MODELS)}")

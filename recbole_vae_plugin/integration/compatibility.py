@@ -13,6 +13,7 @@ import warnings
 from zipfile import BadZipFile
 
 from recbole_vae_plugin.integration.patching import apply_postponed, module_with, patch_of
+from recbole_vae_plugin.values import refuse
 
 #: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
 COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
@@ -59,14 +60,16 @@ def unpickling_of_recbole_checkpoints(recbole) -> None:
     safe_load = torch.load
 
     @functools.wraps(safe_load)
-    def load(*args, **kwargs):
+    def load(f, *args, **kwargs):
         caller = sys._getframe(1).f_globals.get("__name__", "")
         if caller.startswith("recbole."):
+            from recbole_vae_plugin.integration.archives import load_whole
+
             kwargs.setdefault("weights_only", False)
-            checkpoint = safe_load(*args, **kwargs)
+            checkpoint = load_whole(f, lambda: safe_load(f, *args, **kwargs))
             apply_postponed()
             return checkpoint
-        return safe_load(*args, **kwargs)
+        return safe_load(f, *args, **kwargs)
 
     torch.load = load
 
@@ -188,6 +191,41 @@ def workers_that_are_forked(loaders) -> bool:
 
     loader_class.__init__ = init_with_fork
     return True
+
+
+@patch_of("recbole.data.dataset.dataset")
+def rows_without_ids(dataset) -> None:
+    """RecBole drops rows without a user, and then rows without an item by their former places: others,
+    where a row has gone before them."""
+
+    def filter_nan_user_or_item(self):
+        for field, name in zip([self.uid_field, self.iid_field], ["user", "item"]):
+            for table in (f"{name}_feat", "inter_feat"):
+                rows = getattr(self, table)
+                if field is None or rows is None:
+                    continue
+                missing = rows.index[rows[field].isnull()]
+                if len(missing):
+                    lines = list(missing + 2)
+                    self.logger.warning(f"In {table}, line {lines} without {field} are left out.")
+                    rows.drop(missing, inplace=True)
+
+    dataset.Dataset._filter_nan_user_or_item = filter_nan_user_or_item
+
+
+@patch_of("recbole.data.utils")
+def lists_within_the_catalogue(data_utils) -> None:
+    """RecBole fails after training where a list is to be longer than there are items."""
+    data_preparation = data_utils.data_preparation
+
+    @functools.wraps(data_preparation)
+    def prepare_if_long_enough(config, dataset):
+        items = dataset.item_num - 1  # without the padding
+        if max(config["topk"] or [1]) > items:
+            refuse("topk", config["topk"], f"up to {items}, the number of items of {config['dataset']}")
+        return data_preparation(config, dataset)
+
+    data_utils.data_preparation = prepare_if_long_enough
 
 
 @patch_of("recbole.data.utils")

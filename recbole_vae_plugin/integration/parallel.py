@@ -77,12 +77,15 @@ def join_ranks(settings: dict, gpus: bool) -> None:
 
 @patch_of("recbole.config.configurator")
 def joining_of_ranks(configurator) -> None:
-    """RecBole knows NCCL alone, and its rank 0 of each machine speaks for that machine."""
+    """RecBole knows NCCL alone, its rank 0 of each machine speaks for that machine, and it takes a GPU
+    where there is one, whatever `use_gpu` or `device` say."""
     init_device = configurator.Config._init_device
 
     @functools.wraps(init_device)
     def init_device_of_rank(self):
         settings = self.final_config_dict
+        if settings.get("use_gpu") is False or str(settings.get("device")) == "cpu":
+            settings["gpu_id"] = ""
         if "local_rank" not in settings:
             return init_device(self)
         local_rank = settings.pop("local_rank")

@@ -7,6 +7,7 @@ that kind, however they were written, or says which key has another one.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -35,6 +36,7 @@ WORDS = {
 }
 #: What float32 holds without losing digits.
 SMALLEST, LARGEST = 1e-37, 1e37
+PATHS = {"data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path", "resume"}
 NOTHING = ("none", "null", "~", "")
 
 
@@ -156,7 +158,11 @@ def values_of_the_right_kind(configurator) -> None:
 
     @functools.wraps(finish)
     def finish_as_kinds(self):
-        self.external_config_dict = as_kinds(self.model, self.external_config_dict)
+        given = as_kinds(self.model, self.external_config_dict)
+        for key in PATHS & given.keys():
+            if isinstance(given[key], str):
+                given[key] = os.path.expanduser(given[key])
+        self.external_config_dict = given
         return finish(self)
 
     Config._convert_config_dict = convert_but_keep_texts

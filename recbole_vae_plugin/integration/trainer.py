@@ -17,6 +17,7 @@ from recbole.trainer import Trainer
 from recbole.utils import early_stopping, set_color
 
 from recbole_vae_plugin.atomic import replacing
+from recbole_vae_plugin.integration.archives import load_whole
 from recbole_vae_plugin.integration.climbing import climb
 from recbole_vae_plugin.integration.collector import UserCollector
 from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
@@ -284,7 +285,9 @@ class AutoEncoderTrainer(Trainer):
         Raises:
             ValueError: the checkpoint is of another model, prior or linear branch, or of other layer sizes.
         """
-        checkpoint = torch.load(resume_file, map_location="cpu", weights_only=False)
+        checkpoint = load_whole(
+            resume_file, lambda: torch.load(resume_file, map_location="cpu", weights_only=False)
+        )
         self._check_same_model(resume_file, checkpoint)
         super().resume_checkpoint(resume_file)
         self.best_valid_result = self._valid_result = checkpoint.get("best_valid_result")

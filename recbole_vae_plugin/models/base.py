@@ -181,9 +181,10 @@ class AutoEncoderRecommender(GeneralRecommender):
         """
         training = self.training
         self.eval()
-        code = self.network.encode(self.histories.rows(users))
-        self.train(training)
-        return code
+        try:
+            return self.network.encode(self.histories.rows(users))
+        finally:
+            self.train(training)
 
 
 class VariationalRecommender(AutoEncoderRecommender):

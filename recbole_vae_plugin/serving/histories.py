@@ -67,6 +67,8 @@ def item_id(value: Any) -> str:
     Raises:
         ValueError: it is neither a string nor an int.
     """
+    if getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+        value = value.item()
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Integral) and not isinstance(value, bool):
@@ -86,6 +88,15 @@ def columns_of(items: Iterable[Any], vocabulary: Vocabulary, unknown: Unknown) -
     missing = [name for name in names if name not in vocabulary.columns]
     unknown.add(missing)
     return [vocabulary.columns[name] for name in names if name in vocabulary.columns]
+
+
+def is_list(value: Any) -> bool:
+    """Whether a value has items, rather than being one."""
+    return (
+        isinstance(value, Iterable)
+        and not isinstance(value, (str, bytes, Integral))
+        and getattr(value, "ndim", 1) > 0
+    )
 
 
 def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | None = None) -> Histories:
@@ -109,7 +120,7 @@ def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | 
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         refuse("items", items, "a list of item ids, or a list of such lists")
     items = list(items)
-    lists = [not isinstance(one, (str, Integral)) and isinstance(one, Iterable) for one in items]
+    lists = [is_list(one) for one in items]
     if any(lists) and not all(lists):
         refuse("items", items[lists.index(False)], "item ids only, or lists of item ids only")
     batch = items if any(lists) else [items]
@@ -121,6 +132,11 @@ def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | 
 
 
 def _of_matrix(matrix, vocabulary: Vocabulary, columns: Sequence[Any] | None) -> Histories:
+    if len(matrix.shape) != 2:
+        refuse("items", f"a sparse array of {len(matrix.shape)} dimension(s)", "a matrix [users, items]")
+    if isinstance(columns, (str, bytes, Mapping)) or not isinstance(columns, Iterable | None):
+        refuse("vocabulary", columns, f"a list of {matrix.shape[1]} item ids, one a column")
+    columns = None if columns is None else list(columns)
     if columns is None or len(columns) != matrix.shape[1]:
         found = None if columns is None else len(columns)
         refuse("vocabulary", found, f"a list of {matrix.shape[1]} item ids, one a column")
@@ -130,6 +146,8 @@ def _of_matrix(matrix, vocabulary: Vocabulary, columns: Sequence[Any] | None) ->
         refuse("vocabulary", twice, "each item id once")
     matrix = matrix.tocsr(copy=True)
     matrix.sum_duplicates()
+    if np.isnan(matrix.data.astype(np.float64, copy=False)).any():
+        refuse("items", "a matrix with NaN", "a matrix of numbers, 0 where a user does not have an item")
     matrix.eliminate_zeros()
     ours = np.array([vocabulary.columns.get(name, 0) for name in names], dtype=np.int64)[matrix.indices]
     known = ours > 0

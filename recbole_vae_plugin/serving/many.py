@@ -80,7 +80,7 @@ def recommend_many(recommender: Recommender, source: Path, target: Path, k: int)
         users = understood(lines, progress, summary)
         while part := list(islice(users, PART)):
             for line in answers(recommender, part, k, summary):
-                out.write(json.dumps(line) + "\n")
+                out.write(json.dumps(line, allow_nan=False) + "\n")
         if summary.bad_lines and not summary.users:
             refuse("--input", str(source), f"a file with lines such as {LINE}; none of its lines is one")
     return summary
@@ -109,7 +109,7 @@ def read_line(line: bytes) -> tuple[Any, list[str]]:
     Raises:
         ValueError: it does not have them.
     """
-    content = json.loads(line)
+    content = json.loads(line, parse_constant=no_number)
     if not isinstance(content, dict) or not {"user", "items"} <= content.keys():
         raise ValueError(f"allowed: an object such as {LINE}")
     user, items = content["user"], content["items"]
@@ -118,6 +118,11 @@ def read_line(line: bytes) -> tuple[Any, list[str]]:
     if not isinstance(items, list):
         refuse("items", items, "a list of item ids")
     return user, [item_id(item) for item in items]
+
+
+def no_number(name: str) -> None:
+    """NaN and Infinity, which Python reads and JSON does not have."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def answers(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ MOST_SCORES = 2**24
 Scored = list[tuple[str, float]]
 
 
+@cache
+def survive_forks() -> None:
+    """A child that is forked off computes with one thread: it has none of the parent's others, and torch
+    would wait for them for ever. ``torch.set_num_threads`` gives it more, before it computes."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
 class Recommender:
     """A trained model that recommends to anybody whose items are known, users of its training or not.
 
@@ -40,6 +49,7 @@ class Recommender:
     """
 
     def __init__(self, bundle: Bundle):
+        survive_forks()
         self.bundle = bundle
         self.vocabulary = bundle.vocabulary
 
@@ -86,6 +96,9 @@ class Recommender:
         Raises:
             ValueError: an argument is not what it should be; the message names it.
         """
+        for name, value in (("include_seen", include_seen), ("with_scores", with_scores)):
+            if not isinstance(value, (bool, np.bool_)):
+                refuse(name, value, "True or False")
         histories = read_histories(items, self.vocabulary, vocabulary)
         never = self._columns_left_out(exclude, allow, histories.unknown)
         found = self.rank(histories, k, never, include_seen)
@@ -136,6 +149,8 @@ class Recommender:
             scores, _ = self.bundle.network(rows)
             _leave_out(scores, rows, left_out, include_seen)
             values, columns = scores.topk(k)
+        if not (values[:, 0] < torch.inf).all():
+            raise ValueError("the model's scores are not finite: its weights are too large, or damaged")
         ids, first = self.vocabulary.ids, FIRST
         return [
             [(ids[column - first], score) for column, score in zip(*one) if score != -torch.inf]

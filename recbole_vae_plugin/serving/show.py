@@ -30,6 +30,7 @@ def table(found: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
         (str(rank), item, f"{score:.4g}", vocabulary.title_of(item))
         for rank, (item, score) in enumerate(found, start=1)
     ]
+    rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
         f"{rank:>{widths[0]}}  {item:<{widths[1]}}  {score:>{widths[2]}}"
@@ -40,4 +41,11 @@ def table(found: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
 
 def named(items: Iterable[str], vocabulary: Vocabulary) -> str:
     """Items in one line, by title where they have one."""
-    return ", ".join(vocabulary.title_of(item) or item for item in items)
+    return ", ".join(printable(vocabulary.title_of(item) or item) for item in items)
+
+
+def printable(text: str) -> str:
+    """A text from a bundle without what would steer the terminal."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )

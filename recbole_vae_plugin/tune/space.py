@@ -15,7 +15,9 @@ from recbole_vae_plugin.compare.experiment import (
     OF_EXPERIMENT,
     Cell,
     explained,
+    file_list,
     mapping,
+    plain_name,
     read_datasets,
     refuse_shared_keys,
     refuse_unknown_keys,
@@ -150,19 +152,21 @@ class Space:
         folder = Path(file).resolve().parent
         settings: dict = {}
         files = given.get("config", [])
-        for name in [files] if isinstance(files, str) else files:
+        for name in file_list("config", files):
             settings |= read_config_file(find_config(name, "config", folder=folder), "config")
         settings |= mapping("settings", given.get("settings") or {}, None)
         if "model" in given:
             settings["model"] = given["model"]
         refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT)
         dataset = given.get("dataset")
+        if isinstance(dataset, dict) and not isinstance(dataset.get("dataset"), str):
+            refuse("dataset.dataset", dataset.get("dataset"), "the name of a data set")
         named = [dataset] if isinstance(dataset, str) else {"dataset": dataset}
         ((label, of_data),) = read_datasets(named, folder).items()
         if isinstance(dataset, dict):
             label = of_data["dataset"] = dataset.get("dataset")
         seeds = mapping("seeds", given.get("seeds", {"split": 2020, "model": 2020}), ("split", "model"))
-        splits = seed_list("seeds.split", seeds.get("split"))
+        splits = seed_list("seeds.split", seeds.get("split", 2020))
         if len(splits) > 1:
             refuse("seeds.split", splits, "one seed: a search on several splits would see test items of each")
         topk = given.get("topk", [10])
@@ -172,7 +176,7 @@ class Space:
             settings.pop(parameter.name, None)
         hours = given.get("hours")
         return cls(
-            name=str(given.get("name", Path(file).stem)),
+            name=plain_name(given.get("name", Path(file).stem)),
             label=str(label),
             dataset=of_data,
             settings=settings,
@@ -182,9 +186,9 @@ class Space:
             warm_up_epochs=integer("warm_up_epochs", given.get("warm_up_epochs", 5), 0),
             split_seed=splits[0],
             model_seeds=seed_list("seeds.model", seeds.get("model")),
-            metrics=given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"]),
+            metrics=checks.metric_list(given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"])),
             topk=[integer("topk", k, 1) for k in topk],
-            valid_metric=str(given.get("valid_metric", f"NDCG@{topk[0]}")),
+            valid_metric=checks.metric_name("valid_metric", given.get("valid_metric", f"NDCG@{topk[0]}")),
         )
 
     def check(self) -> None:
