@@ -333,7 +333,7 @@ class TestTables:
         assert main(["compare", str(file), "--results", "coverage"]) == 0
         assert main(["report", "coverage"]) == 0
         text = Path("coverage/table.md").read_text()
-        assert "| model | ndcg@3 | itemcoverage@3 |" in text and "nothing to test" in text
+        assert "| model | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "nothing to test" in text
 
     def test_markdown_has_best_second_and_verdicts(self, finished, capsys):
         _, folder, _ = finished

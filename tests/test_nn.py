@@ -105,6 +105,8 @@ def test_densely_connected_layers_add_up_all_earlier_ones(rows, dense):
 
 def test_gated_layers_multiply_by_their_gates(rows, dense):
     encoder = gated([N_ITEMS, 6, 4], "none").double()
+    for weight in encoder.parameters():  # the first layer's are not set before a network's are
+        nn.init.normal_(weight)
     first, second = encoder
     hidden = (dense @ first.values.weight + first.values.bias) * torch.sigmoid(
         dense @ first.gates.weight + first.gates.bias

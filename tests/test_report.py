@@ -124,7 +124,7 @@ class TestInABrowser:
 
     def test_a_click_sorts_and_another_turns_round(self, shown):
         button = shown.find_elements("css selector", "th button")[1]
-        assert button.text == "ndcg@10"
+        assert button.text == "ndcg@10 ↑"
         for expected in (["VAE", NAUGHTY, "Pop"], ["Pop", NAUGHTY, "VAE"]):
             button.click()
             assert self.texts(shown, "tbody td:first-child") == expected

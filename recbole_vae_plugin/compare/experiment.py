@@ -200,8 +200,6 @@ class Experiment:
                 checks.check_evaluation(cell.settings)
                 model, dataset = cell.settings["model"], cell.settings["dataset"]
                 config = Config(model=model, dataset=dataset, config_dict=cell.settings)
-                checks.check_config(config)
-                checks.check_judged(config, "test", "a comparison")
                 here = {key: config[key] for key in sorted(OF_DATA - {"data_path", "dataset"})}
                 for key, value in ground.setdefault(label, here).items():
                     if here[key] != value:
@@ -211,6 +209,8 @@ class Experiment:
                             f"{value}, as for the other contestants; {model} has a default of its own, so "
                             f"set {key} in the data set",
                         )
+                checks.check_config(config)
+                checks.check_judged(config, "test", "a comparison")
 
 
 class explained:

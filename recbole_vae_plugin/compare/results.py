@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -76,8 +77,11 @@ def set_aside_damaged(folder: Path) -> None:
         print(f"warning: {problem}; kept as {kept}, and the run is done again", file=sys.stderr)
 
 
-def read_experiment(folder: Path) -> dict:
+def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
     """The experiment that a results folder says it holds.
+
+    Args:
+        names: keys that it must have; ``None``: all that an experiment has, and no others.
 
     Raises:
         Damaged: the file is not a whole experiment.
@@ -87,9 +91,12 @@ def read_experiment(folder: Path) -> dict:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         raise Damaged(f"{file} is damaged: {' '.join(str(problem).split())}") from problem
-    names = {each.name for each in fields(Experiment)}
-    if not isinstance(content, dict) or content.keys() != names:
-        raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names))}")
+    every = {each.name for each in fields(Experiment)}
+    whole = isinstance(content, dict) and (
+        content.keys() == every if names is None else content.keys() >= set(names)
+    )
+    if not whole:
+        raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names or every))}")
     return content
 
 

@@ -78,7 +78,7 @@ class Plan:
         if not self.folder.is_dir():
             refuse("results", str(self.folder), allowed)
         if (self.folder / EXPERIMENT).is_file():
-            there = read_experiment(self.folder)["name"]
+            there = read_experiment(self.folder, {"name"})["name"]
             if there != self.experiment.name:
                 refuse("results", str(self.folder), f"{allowed}; it holds the experiment {there}")
         elif any(entry.name != LOCK for entry in self.folder.iterdir()):
