@@ -248,6 +248,18 @@ class TestCommand:
         psutil.wait_procs(children, timeout=30)
         assert not [child for child in children if child.is_running()]
 
+    @pytest.mark.parametrize("held_out", [[10, 1], [1, 10]])
+    def test_a_rank_without_a_user_to_evaluate_takes_part(self, arguments, held_out):
+        split = f"--eval_args={{'split': {{'HO': {held_out}}}}}"
+        results = []
+        for processes in (1, 2):
+            command = [*RUN, *arguments, "--model=DAE", "--epochs=1", "--denoising=none", split]
+            command.append(f"--nproc={processes}")
+            done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+            assert done.returncode == 0, done.stderr[-2000:]
+            results.append(result_lines(done.stderr))
+        assert results[0] == results[1] and "ndcg" in results[0][0]
+
     def test_a_rank_that_fails_says_why(self, arguments):
         command = [*RUN, *arguments, "--nproc=2", "--clip_grad_norm={'max_norm': 'no_number'}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240)

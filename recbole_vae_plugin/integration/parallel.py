@@ -138,9 +138,16 @@ def evaluation_of_each_user_once(loaders) -> None:
             return init(self, config, dataset, sampler, shuffle=shuffle)
         init(self, as_single_process(config), dataset, sampler, shuffle=shuffle)
         self.config = config
+        self.has_users = self.sample_size > 0
         self.batch_sampler.sampler = own_part(self.sample_size)
 
+    def is_not_empty(self):
+        """RecBole's trainer evaluates no loader that is false; a rank for which no user is left must take
+        part all the same, or the others wait for it."""
+        return getattr(self, "has_users", len(self) > 0)
+
     loader_class.__init__ = init_of_rank
+    loader_class.__bool__ = is_not_empty
 
 
 @patch_of("recbole.evaluator.collector")
