@@ -34,7 +34,7 @@ def register() -> None:
         import_module("recbole_vae_plugin.integration.registration").register()
     elif "recbole" not in sys.modules and not installation.missing_requirements():
         # all that training needs is here but RecBole; where nothing of it is, bundles are served
-        warnings.warn(f"recbole-vae-plugin: {installation.what_to_type()}", stacklevel=2)
+        warnings.warn(f"recbole-vae-plugin: {installation.what_to_run()}", stacklevel=2)
 
 
 def __getattr__(name: str):
@@ -43,7 +43,7 @@ def __getattr__(name: str):
     try:
         return getattr(import_module(_LAZY[name]), name)
     except ModuleNotFoundError as problem:
-        missing = installation.what_to_type() if name in MODELS else None
+        missing = installation.what_to_run() if name in MODELS else None
         if missing is None:
             raise
         raise ImportError(f"recbole_vae_plugin.{name}: {missing}") from problem

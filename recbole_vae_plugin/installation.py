@@ -1,4 +1,4 @@
-"""What must be installed for training, and what to type where it is not.
+"""What must be installed for training, and what to run where it is not.
 
 RecBole is no requirement of this package: its own requirements (ray <= 2.6.3) cannot be met on
 Python 3.12 and later, so a requirement on it would be refused there. The extra ``train`` lists what
@@ -56,13 +56,13 @@ def is_for_serving() -> bool:
     return not has_recbole() and bool(missing_requirements())
 
 
-def what_to_type() -> str | None:
+def what_to_run() -> str | None:
     """One line for whoever wants to train and cannot; ``None`` where nothing is missing."""
     missing = missing_requirements()
     if missing:
         lacking = missing if has_recbole() else ["recbole", *missing]
         named = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
-        return f"training needs {named}, not installed; type: {INSTALL_TRAINING}"
+        return f"training needs packages that are not installed: {named}; run: {INSTALL_TRAINING}"
     if not has_recbole():
-        return f"training needs recbole, not installed; type: {INSTALL_RECBOLE}"
+        return f"training needs recbole, which is not installed; run: {INSTALL_RECBOLE}"
     return None

@@ -171,13 +171,20 @@ class TestInterruption:
     def test_killed_at_a_random_moment_it_goes_on_to_the_same_results(self, experiment):
         file = experiment(seeds={"split": 7, "model": [1, 2, 3]})
         assert main(["compare", str(file), "--results", "whole"]) == 0
-        moment = random.Random(os.getpid()).uniform(1, 5)
+        # of six runs so many have finished, and another one has begun
+        moment = random.Random("killed").randrange(1, 5)
         command = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "compare", str(file)]
         process = subprocess.Popen([*command, "--results", "killed"], start_new_session=True)
-        sleep(moment)
+        end = monotonic() + 120
+        while len(list(Path("killed").glob("runs/*/*/*/result.json"))) < moment or not list(
+            Path("killed").glob("runs/*/*/*.partial")
+        ):
+            assert monotonic() < end and process.poll() is None
+            sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it struck"
         finished = {path: path.stat().st_mtime_ns for path in Path("killed").glob("runs/*/*/*/result.json")}
+        assert moment <= len(finished) < 6
         assert main(["compare", str(file), "--results", "killed"]) == 0
         pd.testing.assert_frame_equal(values_of(Path("whole")), values_of(Path("killed")))
         assert all(path.stat().st_mtime_ns == time for path, time in finished.items()), moment

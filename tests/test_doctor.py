@@ -29,7 +29,7 @@ def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
         "in force: training_on_ranks (recbole.trainer.trainer)",
         f"{Path('dataset').resolve()}: films",
         "GiB free",
-        "nothing wrong was found",
+        "no problems found",
     ):
         assert part in said, part
     assert all(f": {patch.name} (" in said for patch in patching.PATCHES)
@@ -58,25 +58,25 @@ def test_a_repair_that_does_not_apply_is_named(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "waiting: repair_of_nothing (recbole.no_such_module) (ModuleNotFoundError" in said
     assert "failed: AttributeError: no such function: repair_of_nothing (colorsys)" in said
-    assert "1 wrong:\n  repairs of RecBole that did not apply: repair_of_nothing" in said
+    assert "problems (1):\n  repairs of RecBole that did not apply: repair_of_nothing" in said
 
 
 @pytest.mark.parametrize(
     "what, broken, told",
     [
-        ("missing", lambda: "training needs optuna; type: pip install it", "training needs optuna"),
+        ("missing", lambda: "training needs optuna; run: pip install it", "training needs optuna"),
         ("disk", lambda folder: type("Usage", (), {"free": 2**20}), "less than 1 GiB free"),
         ("register", lambda: 1 / 0, "registration with RecBole: ZeroDivisionError"),
     ],
 )
 def test_what_is_wrong_is_told_last_with_exit_code_1(what, broken, told, capsys, monkeypatch):
     name = {
-        "missing": "recbole_vae_plugin.cli.doctor.what_to_type",
+        "missing": "recbole_vae_plugin.cli.doctor.what_to_run",
         "disk": "shutil.disk_usage",
         "register": "recbole_vae_plugin.register",
     }[what]
     monkeypatch.setattr(name, broken)
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
-    assert told in said.rpartition(" wrong:")[2]
+    assert told in said.rpartition("problems (")[2]
     assert all(title in said for title in doctor.SECTIONS), "the other sections are there all the same"

@@ -207,20 +207,22 @@ class TestServing:
         done = serving.run(command, tmp_path)
         first, *more = done.stderr.splitlines()
         assert done.returncode in (1, 2) and done.stdout == ""
-        assert first.startswith(f"{program}: error: training needs recbole, ")
-        assert first.endswith(f'type: pip install "{PACKAGE}[train]" && {INSTALL_RECBOLE}')
+        assert first.startswith(
+            f"{program}: error: training needs packages that are not installed: recbole, "
+        )
+        assert first.endswith(f'run: pip install "{PACKAGE}[train]" && {INSTALL_RECBOLE}')
         assert len(more) == (done.returncode == 1), "that line, and where the traceback is"
 
     def test_a_model_says_so_too(self, serving, tmp_path):
         done = serving.run('python -c "from recbole_vae_plugin import VAESplit"', tmp_path)
         last = done.stderr.splitlines()[-1]
-        assert last.startswith("ImportError: recbole_vae_plugin.VAESplit: training needs recbole, ")
+        assert last.startswith("ImportError: recbole_vae_plugin.VAESplit: training needs packages that are")
         assert INSTALL_RECBOLE in last
 
     def test_the_doctor_says_so_too(self, serving, tmp_path):
         done = serving.run("recbole-vae doctor", tmp_path)
         assert done.returncode == 0, "serving alone is nothing wrong"
-        assert "for serving alone: training needs recbole, " in done.stdout
+        assert "for serving alone: training needs packages that are not installed: recbole, " in done.stdout
         assert INSTALL_RECBOLE in done.stdout
 
 
@@ -230,13 +232,13 @@ class TestWithoutRecBole:
     def test_importing_the_package_says_what_to_type(self, without_recbole, tmp_path):
         done = without_recbole.run('python -c "import recbole_vae_plugin"', tmp_path)
         assert done.returncode == 0
-        assert f"training needs recbole, not installed; type: {INSTALL_RECBOLE}" in done.stderr
+        assert f"training needs recbole, which is not installed; run: {INSTALL_RECBOLE}" in done.stderr
 
     def test_run_recbole_says_what_to_type(self, without_recbole, tmp_path):
         done = without_recbole.run("run_recbole --model=VAESplit", tmp_path)
         assert done.returncode == 2
         assert done.stderr.splitlines()[-1] == (
-            f"run_recbole: error: training needs recbole, not installed; type: {INSTALL_RECBOLE}"
+            f"run_recbole: error: training needs recbole, which is not installed; run: {INSTALL_RECBOLE}"
         )
 
     def test_the_doctor_says_what_to_type(self, without_recbole, tmp_path):

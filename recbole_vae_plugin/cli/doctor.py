@@ -17,7 +17,7 @@ from recbole_vae_plugin.installation import (
     PACKAGE,
     has_recbole,
     is_for_serving,
-    what_to_type,
+    what_to_run,
 )
 
 LIBRARIES = (
@@ -43,16 +43,16 @@ GIB = 2**30
 LEAST_DISK = 1 * GIB
 
 
-class Wrong(Exception):
+class Problem(Exception):
     """Something that keeps the package from working, with what to do about it."""
 
 
 def add_parser(commands) -> None:
     one = commands.add_parser(
         "doctor",
-        help="describe the installation, for a bug report, and say what is wrong with it",
+        help="describe the installation, for a bug report, and say what is wrong",
         description="Print the versions, the machine and the repairs of RecBole, to be pasted into a bug "
-        "report. The exit code is 1 where something is wrong; the last lines then say what to do.",
+        "report. The exit code is 1 where there is a problem; the last lines then say what to do.",
     )
     one.set_defaults(command=doctor)
 
@@ -65,16 +65,16 @@ def doctor(options) -> int:
         try:
             for line in section():
                 print(f"  {line}")
-        except Wrong as problem:
+        except Problem as problem:
             problems.append(str(problem))
-            print(f"  WRONG: {problem}")
+            print(f"  PROBLEM: {problem}")
         except Exception as problem:
             problems.append(f"{title}: {type(problem).__name__}: {' '.join(str(problem).split())}")
-            print(f"  WRONG: {problems[-1]}")
+            print(f"  PROBLEM: {problems[-1]}")
     if not problems:
-        print("nothing wrong was found")
+        print("no problems found")
         return 0
-    print(f"{len(problems)} wrong:")
+    print(f"problems ({len(problems)}):")
     for problem in problems:
         print(f"  {problem}")
     return 1
@@ -89,12 +89,12 @@ def versions() -> Iterator[str]:
         except metadata.PackageNotFoundError:
             yield f"{library} not installed"
     if metadata.version(PACKAGE) != recbole_vae_plugin.__version__:
-        raise Wrong(f"installed as version {metadata.version(PACKAGE)}; install the package again")
-    missing = what_to_type()
+        raise Problem(f"installed as version {metadata.version(PACKAGE)}; install the package again")
+    missing = what_to_run()
     if is_for_serving():
         yield f"for serving alone: {missing}"
     elif missing:
-        raise Wrong(missing)
+        raise Problem(missing)
 
 
 def processors() -> Iterator[str]:
@@ -138,7 +138,7 @@ def registration() -> Iterator[str]:
     recbole_vae_plugin.register()
     entry_points = metadata.entry_points(group="torch.backends", name="recbole_vae_plugin")
     if {entry.value for entry in entry_points} != {"recbole_vae_plugin.autoload:after_torch"}:
-        raise Wrong("the entry point for torch is missing or outdated; install the package again")
+        raise Problem("the entry point for torch is missing or outdated; install the package again")
     from recbole.utils import get_model
 
     for name in recbole_vae_plugin.MODELS:
@@ -165,7 +165,7 @@ def repairs() -> Iterator[str]:
         if patch.state not in (IN_FORCE, NOT_NEEDED):
             failed.append(patch.name)
     if failed:
-        raise Wrong(
+        raise Problem(
             f"repairs of RecBole that did not apply: {', '.join(failed)}; they were written for RecBole "
             f"1.2.1, try: {INSTALL_RECBOLE}"
         )
@@ -183,9 +183,9 @@ def folders() -> Iterator[str]:
         if free < LEAST_DISK:
             short.append(str(folder))
         if not os.access(folder, os.W_OK):
-            raise Wrong(f"{folder} cannot be written to; run from another folder")
+            raise Problem(f"{folder} cannot be written to; run from another folder")
     if short:
-        raise Wrong(f"less than {LEAST_DISK / GIB:.0f} GiB free in {' and '.join(short)}; make room there")
+        raise Problem(f"less than {LEAST_DISK / GIB:.0f} GiB free in {' and '.join(short)}; make room there")
 
 
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {

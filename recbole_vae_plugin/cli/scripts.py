@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from recbole_vae_plugin.cli.errors import report
-from recbole_vae_plugin.installation import has_recbole, what_to_type
+from recbole_vae_plugin.installation import has_recbole, what_to_run
 
 
 def run_recbole() -> int:
@@ -13,7 +13,7 @@ def run_recbole() -> int:
     traceback = "--traceback" in sys.argv
     try:
         if not has_recbole():
-            raise ModuleNotFoundError(what_to_type(), name="recbole")
+            raise ModuleNotFoundError(what_to_run(), name="recbole")
         from recbole_vae_plugin.cli.run_recbole import main
     except ImportError as problem:
         return report(problem, traceback, code=2, program="run_recbole")

@@ -1,6 +1,6 @@
-"""Texts from files and the command line are read as values and never run.
+"""Strings from files and the command line are read as literals and never evaluated.
 
-RecBole evaluates every text of a config as Python code, so that whoever writes a config file, an
+RecBole evaluates every string of a config as Python code, so that whoever writes a config file, an
 experiment or a search space could run anything on the machine of whoever checks it.
 """
 
@@ -13,14 +13,14 @@ from recbole_vae_plugin.integration.patching import patch_of
 
 
 def read_literal(text: Any) -> Any:
-    """The Python literal that a text spells: a number, a text in quotes, a list, ``None``, ...
+    """The Python literal that a string spells: a number, a quoted string, a list, ``None``, ...
 
     Raises:
-        NameError: it is none, as RecBole expects of a name that it does not know.
-        TypeError: it is no text.
+        NameError: it is not a literal; RecBole expects this error for unknown names.
+        TypeError: it is not a string.
     """
     if not isinstance(text, str):
-        raise TypeError(f"{text!r} is not a text")
+        raise TypeError(f"{text!r} is not a string")
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError) as problem:
@@ -29,7 +29,7 @@ def read_literal(text: Any) -> Any:
 
 @patch_of("recbole.config.configurator")
 def config_values_are_literals(configurator) -> None:
-    """RecBole evaluates each text of a config dict and of the command line."""
+    """RecBole evaluates each string in a config dict and on the command line."""
     configurator.eval = read_literal
 
 

@@ -84,7 +84,9 @@ def check_nested(config: Mapping[str, Any]) -> None:
         if isinstance(wanted, str):
             check_intervals(f"val_interval.{column}", wanted)
         elif not isinstance(wanted, (list, tuple)) or not wanted:
-            refuse(f"val_interval.{column}", wanted, f"{HOW_INTERVALS}; of a column of texts, a list of them")
+            refuse(
+                f"val_interval.{column}", wanted, f"{HOW_INTERVALS}; of a column of tokens, a list of them"
+            )
 
 
 def check_split(split: Any) -> None:
@@ -158,6 +160,6 @@ def check_filters(config: Mapping[str, Any], types: Mapping[str, str], file: str
         if is_number and not isinstance(wanted, str):
             refuse(f"val_interval.{column}", wanted, f"{HOW_INTERVALS}, of a column of numbers in {file}")
         if not is_number and isinstance(wanted, str):
-            refuse(f"val_interval.{column}", wanted, f"a list, of a column of texts in {file}")
+            refuse(f"val_interval.{column}", wanted, f"a list, of a column of tokens in {file}")
     if config["eval_args"]["order"] == "TO" and config["TIME_FIELD"] not in types:
         refuse("eval_args.order", "TO", f"RO; {file} has no column {config['TIME_FIELD']}")

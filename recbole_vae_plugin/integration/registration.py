@@ -66,7 +66,7 @@ def register() -> None:
         check_version(version("recbole"))
     except PackageNotFoundError as problem:
         raise RegistrationError(
-            f"recbole can be imported, but is not installed as a package; type: {INSTALL_RECBOLE}"
+            f"recbole can be imported, but is not installed as a package; run: {INSTALL_RECBOLE}"
         ) from problem
     for name in MODELS:
         check_name_is_free(name)

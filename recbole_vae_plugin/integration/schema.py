@@ -1,7 +1,7 @@
-"""What kind of value each key takes: read from the comments of RecBole's default files and ours.
+"""The type of each key's values, read from the comments in RecBole's default files and in ours.
 
-Every line there says it, ``repeatable: False  # (bool) Whether ...``. A ``Config`` then holds values of
-that kind, however they were written, or says which key has another one.
+Every line there gives it, ``repeatable: False  # (bool) Whether ...``. A ``Config`` then holds values of
+that type, however they were written, or the error names the key.
 """
 
 from __future__ import annotations
