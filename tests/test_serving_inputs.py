@@ -41,7 +41,6 @@ def numbered() -> Recommender:
         {"1", "2"},
         range(1, 3),
     ],
-    ids=str,
 )
 def test_forms_of_one_history(numbered, items):
     assert numbered.recommend(items, k=4) == numbered.recommend(["1", "2"], k=4)
