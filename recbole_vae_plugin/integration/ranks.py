@@ -47,9 +47,11 @@ def from_first_rank(value: Any) -> Any:
 
 
 def take_weights_of_first_rank(model: nn.Module) -> None:
-    """Make the model's state on every rank equal to that on rank 0. All ranks must call it."""
-    for tensor in model.state_dict().values():
-        dist.broadcast(tensor, 0)
+    """Make the model's weights on every rank equal to those on rank 0. All ranks must call it."""
+    for name, tensor in model.state_dict().items():
+        # what tells the data apart is the same on all ranks, and no GPU has it
+        if not name.endswith("_extra_state"):
+            dist.broadcast(tensor, 0)
     model.load_other_parameter(from_first_rank(model.other_parameter()))
 
 
