@@ -52,4 +52,4 @@ def load_whole(file: Any, load: Callable[[], Any]) -> Any:
         if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # which torch gets from a cut file
             raise
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise ValueError(f"{file} is damaged, or not a checkpoint: {reason}") from problem
+        raise ValueError(f"{file}: is no checkpoint, or a damaged one: {reason}") from problem
