@@ -176,14 +176,17 @@ class TestInterruption:
         command = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "compare", str(file)]
         process = subprocess.Popen([*command, "--results", "killed"], start_new_session=True)
         end = monotonic() + 120
-        while len(list(Path("killed").glob("runs/*/*/*/result.json"))) < moment or not list(
+        while len(list(Path("killed").glob("runs/*/*/split-*-model-?/result.json"))) < moment or not list(
             Path("killed").glob("runs/*/*/*.partial")
         ):
             assert monotonic() < end and process.poll() is None
             sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, "it struck"
-        finished = {path: path.stat().st_mtime_ns for path in Path("killed").glob("runs/*/*/*/result.json")}
+        finished = {
+            path: path.stat().st_mtime_ns
+            for path in Path("killed").glob("runs/*/*/split-*-model-?/result.json")
+        }
         assert moment <= len(finished) < 6
         assert main(["compare", str(file), "--results", "killed"]) == 0
         pd.testing.assert_frame_equal(values_of(Path("whole")), values_of(Path("killed")))
