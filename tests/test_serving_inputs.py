@@ -17,8 +17,6 @@ from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.serving.bundle import BundleError, read_bundle, write_bundle
 from recbole_vae_plugin.serving.recommender import Recommender
 
-NUMBERED = {str(number): f"i{number}" for number in range(40)}
-
 
 @pytest.fixture(scope="module")
 def numbered() -> Recommender:
