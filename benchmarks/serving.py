@@ -39,7 +39,7 @@ def prepare(dataset: str, folder: Path) -> None:
     from recbole.utils import get_model, get_trainer, init_seed
 
     import recbole_vae_plugin  # noqa: F401  registers the models
-    from recbole_vae_plugin.integration.checkpoint import bundle_of
+    from recbole_vae_plugin.conversion import bundle_of
     from recbole_vae_plugin.serving.bundle import write_bundle
 
     settings = {

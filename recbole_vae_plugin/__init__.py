@@ -8,8 +8,8 @@ import sys
 import warnings
 from importlib import import_module
 
-from recbole_vae_plugin import installation
 from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.system import installation
 
 __version__ = "0.2.0"
 
@@ -18,7 +18,7 @@ _LAZY = {
     **MODELS,
     "Recommender": "recbole_vae_plugin.serving.recommender",
     "BundleError": "recbole_vae_plugin.serving.bundle",
-    "RegistrationError": "recbole_vae_plugin.installation",
+    "RegistrationError": "recbole_vae_plugin.system.installation",
 }
 __all__ = [*_LAZY, "__version__", "register"]
 

@@ -12,8 +12,8 @@ import torch
 import yaml
 
 import recbole_vae_plugin
-from recbole_vae_plugin.models.network import network_of
-from recbole_vae_plugin.models.settings import Settings
+from recbole_vae_plugin.nn.network import network_of
+from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
 

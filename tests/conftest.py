@@ -14,7 +14,7 @@ import torch
 import yaml
 
 import recbole_vae_plugin  # noqa: F401  registers the models
-from recbole_vae_plugin.processors import threads_for
+from recbole_vae_plugin.system.processors import threads_for
 
 if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
     # threads of several workers that wait for one another make each of them slower

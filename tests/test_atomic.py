@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from recbole_vae_plugin import atomic
-from recbole_vae_plugin.atomic import replacing, write_text
+from recbole_vae_plugin.system import atomic
+from recbole_vae_plugin.system.atomic import replacing, write_text
 
 
 def names() -> set[str]:
@@ -72,7 +72,7 @@ def test_temporary_names_cannot_be_foreseen_and_links_are_not_followed():
 
 def test_what_a_killed_writer_left_is_removed_by_the_next():
     code = (
-        "import os; from pathlib import Path; from recbole_vae_plugin.atomic import replacing\n"
+        "import os; from pathlib import Path; from recbole_vae_plugin.system.atomic import replacing\n"
         "with replacing(Path('a.txt')) as partial:\n    partial.write_text('half'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

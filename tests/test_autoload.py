@@ -97,7 +97,7 @@ def test_importing_torch_imports_the_standard_library_alone():
     assert ours == {
         "recbole_vae_plugin",
         "recbole_vae_plugin.autoload",
-        "recbole_vae_plugin.installation",
+        "recbole_vae_plugin.system.installation",
         "recbole_vae_plugin.models",
     }
     assert {name.partition(".")[0] for name in loaded} - {"recbole_vae_plugin"} <= sys.stdlib_module_names

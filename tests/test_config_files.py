@@ -9,7 +9,13 @@ import yaml
 
 from recbole_vae_plugin.cli import recbole_vae, run_recbole
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.config_files import KINDS, find_config, shipped_files, shipped_folder, summary
+from recbole_vae_plugin.settings.config_files import (
+    KINDS,
+    find_config,
+    shipped_files,
+    shipped_folder,
+    summary,
+)
 from recbole_vae_plugin.tune.space import Space
 
 

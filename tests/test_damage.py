@@ -162,7 +162,7 @@ def test_a_worker_whose_parent_is_gone_before_it_starts_ends():
     """The parent's id comes from the parent: the worker's own question may be answered too late."""
     code = (
         "import os, sys, time\n"
-        "from recbole_vae_plugin.compare.worker import end_with_parent\n"
+        "from recbole_vae_plugin.runs.worker import end_with_parent\n"
         "end_with_parent(int(sys.argv[1]))\n"
         "time.sleep(60)"
     )

@@ -10,12 +10,12 @@ from conftest import CONFIGS, interaction_of, users_of
 from contract import fit, scores_of
 from recbole.trainer import Trainer
 
-from recbole_vae_plugin.integration.climbing import MOST, climb
+from recbole_vae_plugin.integration.training.line_search import MOST, climb
 from recbole_vae_plugin.models import PROPERTIES
 from recbole_vae_plugin.nn import ease as ease_module
 from recbole_vae_plugin.nn.ease import LinearBranch, ease
 from recbole_vae_plugin.nn.interactions import Interactions
-from recbole_vae_plugin.values import number
+from recbole_vae_plugin.settings.validation import number
 
 USERS, ITEMS = 60, 17
 
@@ -244,6 +244,6 @@ class TestInTraining:
         assert run.model.network.linear.weight == number("linear_weight", 0.7, 0) == pytest.approx(0.7)
 
     def test_a_catalogue_too_large_is_refused_before_its_matrix_is_made(self, prepare, monkeypatch):
-        monkeypatch.setattr("recbole_vae_plugin.models.settings.MOST_ITEMS", 40)
+        monkeypatch.setattr("recbole_vae_plugin.nn.settings.MOST_ITEMS", 40)
         with pytest.raises(ValueError, match="linear_branch: got 'ease'; allowed: none with 41 items"):
             prepare("VAESplit", linear_branch="ease")

@@ -15,10 +15,11 @@ from bundles import small_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recbole_vae_plugin.cli import checks, run_recbole
+from recbole_vae_plugin.cli import run_recbole
 from recbole_vae_plugin.compare.experiment import KEYS as OF_EXPERIMENTS
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.integration.schema import kinds_of_keys
+from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.integration.config.types import kinds_of_keys
 from recbole_vae_plugin.serving.bundle import BundleError, read_bundle, write_bundle
 from recbole_vae_plugin.serving.recommender import Recommender
 from recbole_vae_plugin.tune.space import KEYS as OF_SPACES

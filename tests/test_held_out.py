@@ -80,7 +80,7 @@ def test_a_share_of_each_users_items_is_folded_in(hold_out, share, wanted):
 @pytest.mark.parametrize("items", range(1, 101))
 def test_shares_are_those_of_the_published_code(items):
     """Liang et al. draw ``int(0.2 * n)`` of n items."""
-    from recbole_vae_plugin.integration.held_out import is_wanted
+    from recbole_vae_plugin.integration.data.held_out import is_wanted
 
     assert is_wanted(np.zeros(items, dtype=int), 0.8).sum() == items // 5
 
@@ -331,7 +331,7 @@ def test_sampled_candidates_leave_out_the_fold_in(hold_out, model):
 def test_a_bundle_of_such_a_run_knows_training_users_alone(settings):
     from recbole.quick_start import run_recbole
 
-    from recbole_vae_plugin.integration.checkpoint import bundle_of
+    from recbole_vae_plugin.conversion import bundle_of
 
     run_recbole("DAE", "blocks", config_dict=settings | {"eval_args": HELD_OUT})
     (file,) = Path(settings["checkpoint_dir"]).glob("DAE-*.pth")
@@ -407,7 +407,7 @@ OF_PAPERS = {"ml-1m": 500, "ml-20m": 10_000, "netflix": 40_000, "msd": 50_000}
 def test_shipped_settings(name, held_out):
     from recbole.config import Config
 
-    from recbole_vae_plugin.integration.held_out import HoldOut
+    from recbole_vae_plugin.integration.data.held_out import HoldOut
 
     config = Config(model="EASE", config_file_list=[str(CONFIGS / f"datasets/{name}-held-out.yaml")])
     assert config["dataset"] == name

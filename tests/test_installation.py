@@ -19,9 +19,9 @@ from bundles import small_bundle
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from recbole_vae_plugin.installation import INSTALL_RECBOLE, PACKAGE
 from recbole_vae_plugin.serving.bundle import write_bundle
 from recbole_vae_plugin.serving.recommender import Recommender
+from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 

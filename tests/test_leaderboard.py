@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.compare.cell_files import labels
 from recbole_vae_plugin.compare.experiment import Experiment
+from recbole_vae_plugin.runs.files import labels
 
 FIELDS = [
     "year",

@@ -9,7 +9,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_vae_plugin.cli import recbole_vae, run_recbole
-from recbole_vae_plugin.integration.literals import read_literal
+from recbole_vae_plugin.integration.config.literals import read_literal
 
 CODE = "__import__('pathlib').Path('was_run').touch() or 'tanh'"
 

@@ -42,7 +42,7 @@ def test_each_variant_beats_popularity_by_half(variant, popularity):
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("[dm]*/*.yaml")), ids=lambda path: path.stem)
 def test_shipped_files_hold_only_known_keys(file):
-    from recbole_vae_plugin.cli.known import known_keys
+    from recbole_vae_plugin.integration.config.keys import known_keys
 
     content = yaml.safe_load(file.read_text())
     assert set(content) <= known_keys(content.get("model", next(iter(MODELS))))
@@ -71,7 +71,7 @@ def test_bfloat16_is_as_good_as_float32(model):
 
 @pytest.mark.slow
 def test_default_run_reaches_the_cap_of_beta(monkeypatch):
-    from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+    from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
 
     models = []
     fit = AutoEncoderTrainer.fit

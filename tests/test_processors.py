@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from recbole_vae_plugin.processors import threads_for, usable_processors
+from recbole_vae_plugin.system.processors import threads_for, usable_processors
 
 affinity = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,

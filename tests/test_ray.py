@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from recbole_vae_plugin.integration.ray_tune import RayTune
+from recbole_vae_plugin.integration.repairs.ray_tune import RayTune
 
 #: How a process can be without ray -> code.
 WITHOUT = {

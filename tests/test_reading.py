@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_vae_plugin.cli.run_recbole import main
-from recbole_vae_plugin.integration.reading import shape_of
+from recbole_vae_plugin.integration.data.reading import shape_of
 
 HEADER = "user_id:token\titem_id:token\trating:float\n"
 

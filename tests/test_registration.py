@@ -185,7 +185,7 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
             "from recbole.config import Config",
             "from recbole.data import create_dataset",
             "from recbole.trainer import Trainer",
-            "import recbole_vae_plugin.integration.trainer",
+            "import recbole_vae_plugin.integration.training.trainer",
         ],
     )
     def test_the_order_of_imports_does_not_matter(self, settings, first_import):

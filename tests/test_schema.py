@@ -6,8 +6,8 @@ import pytest
 import yaml
 from recbole.config import Config
 
-from recbole_vae_plugin.cli.known import builtin_models
-from recbole_vae_plugin.integration.schema import as_kind, default_files, kinds_of_keys
+from recbole_vae_plugin.integration.config.keys import builtin_models
+from recbole_vae_plugin.integration.config.types import as_kind, default_files, kinds_of_keys
 from recbole_vae_plugin.models import MODELS
 
 

@@ -324,7 +324,7 @@ class TestCommands:
             assert row.endswith(small.vocabulary.title_of(item))
 
     def test_many_users(self, file, small, capsys, monkeypatch):
-        monkeypatch.setattr("recbole_vae_plugin.serving.many.PART", 2)
+        monkeypatch.setattr("recbole_vae_plugin.serving.batch.PART", 2)
         lines = [
             '{"user": "ann", "items": ["i1", "i2"]}',
             "not JSON",
@@ -482,7 +482,7 @@ class TestBundling:
         assert "has changed since: 41 items now, 40 when" in capsys.readouterr().err
 
     def test_titles_are_found_and_chosen(self, tmp_path):
-        from recbole_vae_plugin.integration.titles import titles_of
+        from recbole_vae_plugin.integration.data.titles import titles_of
 
         (tmp_path / "shop.item").write_text(
             "item_id:token\tprice:float\tname:token\tproduct_title:token_seq\n"

@@ -79,7 +79,7 @@ class TestSearch:
     def test_no_test_data_is_looked_at_before_the_search_is_over(self, space, monkeypatch):
         # any look at test data in a trial's process ends it
         Path("sitecustomize.py").write_text(
-            "import recbole_vae_plugin.integration.data as data, os, pathlib\n"
+            "import recbole_vae_plugin.integration.data.loaders as data, os, pathlib\n"
             "collate = data.UserFullSortEvalDataLoader.collate_fn\n"
             "def watched(self, index):\n"
             "    if self._sampler.phase == 'test' and 'trials' in os.getcwd():\n"

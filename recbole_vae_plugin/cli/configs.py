@@ -6,7 +6,13 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from recbole_vae_plugin.config_files import KINDS, find_config, shipped_files, shipped_folder, summary
+from recbole_vae_plugin.settings.config_files import (
+    KINDS,
+    find_config,
+    shipped_files,
+    shipped_folder,
+    summary,
+)
 
 
 def add_parser(commands) -> None:

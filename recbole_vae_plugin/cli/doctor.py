@@ -12,7 +12,7 @@ from pathlib import Path
 
 import recbole_vae_plugin
 from recbole_vae_plugin import autoload
-from recbole_vae_plugin.installation import (
+from recbole_vae_plugin.system.installation import (
     INSTALL_RECBOLE,
     PACKAGE,
     has_recbole,
@@ -103,7 +103,7 @@ def processors() -> Iterator[str]:
     if is_for_serving():
         usable = f"{os.cpu_count()}"
     else:
-        from recbole_vae_plugin.processors import usable_processors
+        from recbole_vae_plugin.system.processors import usable_processors
 
         usable = f"{usable_processors()} usable of {os.cpu_count()}"
     yield f"{usable}; torch takes {torch.get_num_threads()} threads"

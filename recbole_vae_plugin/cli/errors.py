@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from recbole_vae_plugin.installation import what_to_run
+from recbole_vae_plugin.system.installation import what_to_run
 
 
 def report(problem: Exception, traceback: bool, code: int, program: str) -> int:

@@ -6,8 +6,8 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 
-from recbole_vae_plugin.processors import limit_threads, threads_for
-from recbole_vae_plugin.values import integer, refuse
+from recbole_vae_plugin.settings.validation import integer, refuse
+from recbole_vae_plugin.system.processors import limit_threads, threads_for
 
 USUAL_PORT = "5678"
 

@@ -54,7 +54,7 @@ def compare(options) -> int:
     """Run what is missing, then write and print the table."""
     from recbole_vae_plugin.compare.experiment import Experiment
     from recbole_vae_plugin.compare.runner import Plan, describe, run
-    from recbole_vae_plugin.values import one_of
+    from recbole_vae_plugin.settings.validation import one_of
 
     experiment = Experiment.read(options.experiment)
     if options.jobs < 1:
@@ -136,7 +136,7 @@ def report(options) -> None:
 
 def bundle(options) -> None:
     """Write what serving needs of a checkpoint into one file."""
-    from recbole_vae_plugin.integration.checkpoint import bundle_of
+    from recbole_vae_plugin.conversion import bundle_of
     from recbole_vae_plugin.serving.bundle import write_bundle
 
     made = bundle_of(options.checkpoint, options.titles, options.data_path)
@@ -150,10 +150,10 @@ def bundle(options) -> None:
 
 def recommend(options) -> None:
     """Recommend to one user, or to a file of them."""
-    from recbole_vae_plugin.serving.many import recommend_many
+    from recbole_vae_plugin.serving.batch import recommend_many
+    from recbole_vae_plugin.serving.console import show
     from recbole_vae_plugin.serving.recommender import Recommender
-    from recbole_vae_plugin.serving.show import show
-    from recbole_vae_plugin.values import refuse
+    from recbole_vae_plugin.settings.validation import refuse
 
     if (options.input is None) != (options.output is None):
         raise ValueError("--input and --output: got one of them; allowed: both, or --items")

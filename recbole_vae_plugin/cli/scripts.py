@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from recbole_vae_plugin.cli.errors import report
-from recbole_vae_plugin.installation import has_recbole, what_to_run
+from recbole_vae_plugin.system.installation import has_recbole, what_to_run
 
 
 def run_recbole() -> int:

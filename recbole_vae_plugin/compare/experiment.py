@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from recbole_vae_plugin.cli import checks
-from recbole_vae_plugin.config_files import find_config, read_config_file
-from recbole_vae_plugin.values import did_you_mean, integer, one_of, refuse
+from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.settings.config_files import find_config, read_config_file
+from recbole_vae_plugin.settings.validation import did_you_mean, integer, one_of, refuse
 
 KEYS = {
     "name": "what the experiment is called; by default the name of its file",

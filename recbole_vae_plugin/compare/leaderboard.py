@@ -11,14 +11,14 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from recbole_vae_plugin.atomic import write_text
-from recbole_vae_plugin.cli.known import default_keys
 from recbole_vae_plugin.compare.directions import smaller_is_better
 from recbole_vae_plugin.compare.experiment import slug
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
-from recbole_vae_plugin.config_files import read_config_file
-from recbole_vae_plugin.values import one_of, refuse
+from recbole_vae_plugin.integration.config.keys import default_keys
+from recbole_vae_plugin.settings.config_files import read_config_file
+from recbole_vae_plugin.settings.validation import one_of, refuse
+from recbole_vae_plugin.system.atomic import write_text
 
 METRICS = ("recall", "mrr", "ndcg", "hit", "precision")
 #: What only the person who publishes the row knows.

@@ -11,11 +11,11 @@ from string import Template
 import pandas as pd
 from plotly.offline import get_plotlyjs
 
-from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.statistics import per_user
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
+from recbole_vae_plugin.system.atomic import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
 #: Users whose differences the page can show; a sample of them where there are more.
@@ -166,8 +166,8 @@ def collapses(comparison: Comparison, dataset: str) -> list[str]:
 
 def default_of(model: str, key: str):
     """The default of one of our models."""
-    from recbole_vae_plugin.config_files import read_config_file
     from recbole_vae_plugin.models import PROPERTIES
+    from recbole_vae_plugin.settings.config_files import read_config_file
 
     return read_config_file(PROPERTIES / f"{model}.yaml")[key]
 

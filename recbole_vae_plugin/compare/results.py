@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from recbole_vae_plugin.compare.cell_files import CONFIG, CURVE, RESULT, USERS
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.runs.files import CONFIG, CURVE, RESULT, USERS
+from recbole_vae_plugin.settings.validation import refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
 

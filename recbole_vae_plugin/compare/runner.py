@@ -18,8 +18,6 @@ import yaml
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from recbole_vae_plugin.atomic import replacing
-from recbole_vae_plugin.compare.cell_files import labels, write_result
 from recbole_vae_plugin.compare.experiment import Cell, Experiment
 from recbole_vae_plugin.compare.results import (
     EXPERIMENT,
@@ -28,9 +26,11 @@ from recbole_vae_plugin.compare.results import (
     read_result,
     set_aside_damaged,
 )
-from recbole_vae_plugin.compare.worker import work
-from recbole_vae_plugin.processors import threads_for
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.runs.files import labels, write_result
+from recbole_vae_plugin.runs.worker import work
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.atomic import replacing
+from recbole_vae_plugin.system.processors import threads_for
 
 LOCK = ".lock"
 

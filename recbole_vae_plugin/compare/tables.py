@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from recbole_vae_plugin.atomic import replacing, write_text
 from recbole_vae_plugin.compare.directions import smaller_is_better, with_arrow
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, summary
+from recbole_vae_plugin.system.atomic import replacing, write_text
 
 #: Marks a value that differs from the baseline's.
 MARK = "*"

@@ -10,28 +10,23 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from recbole_vae_plugin.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
-from recbole_vae_plugin.integration import (  # noqa: F401  collects their patches
-    compatibility,
-    held_out,
-    literals,
-    metrics,
-    pandas_3,
-    parallel,
-    ray_tune,
-    reading,
-    resuming,
-    saved_data,
-    schema,
-    startup,
-    unique_names,
-)
+# isort: off
+# parallel wraps what compatibility replaces
+from recbole_vae_plugin.integration.repairs import compatibility, pandas_3, ray_tune, startup  # noqa: F401
+from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
+from recbole_vae_plugin.integration.data import held_out, reading, saved  # noqa: F401
+from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
+from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
+from recbole_vae_plugin.integration.training import resuming, unique_names  # noqa: F401
+
+# isort: on
 from recbole_vae_plugin.integration.patching import (
     apply_patches,
     apply_postponed,
     patch_of,
 )
 from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
 SUPPORTED = ((1, 2, 1), (1, 3))
 
@@ -132,14 +127,14 @@ def loaders_of_users(data_utils) -> None:
 
     @functools.wraps(get_dataloader)
     def get_dataloader_of_users(config, phase):
-        from recbole_vae_plugin.integration.data import loader_of_users
+        from recbole_vae_plugin.integration.data.loaders import loader_of_users
 
         ours = loader_of_users(config, phase) if config["model"] in MODELS else None
         return ours or get_dataloader(config, phase)
 
     @functools.wraps(create_samplers)
     def create_samplers_of_users(config, dataset, built_datasets):
-        from recbole_vae_plugin.integration.data import evaluates_by_users, samplers_of_users
+        from recbole_vae_plugin.integration.data.loaders import evaluates_by_users, samplers_of_users
 
         if config["model"] in MODELS and evaluates_by_users(config):
             return samplers_of_users(config, built_datasets)
@@ -157,7 +152,7 @@ def trainer_of_our_models(trainer) -> None:
     def find(name: str):
         if name not in names:
             raise AttributeError(f"module {trainer.__name__!r} has no attribute {name!r}")
-        from recbole_vae_plugin.integration.trainer import AutoEncoderTrainer
+        from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
 
         return AutoEncoderTrainer
 

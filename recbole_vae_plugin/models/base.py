@@ -11,19 +11,19 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
-from recbole_vae_plugin.integration.data import interactions_of
-from recbole_vae_plugin.integration.held_out import with_fold_in
-from recbole_vae_plugin.integration.identity import differences, identity
-from recbole_vae_plugin.models.network import network_of
-from recbole_vae_plugin.models.settings import KLSettings, LinearSettings, Settings
+from recbole_vae_plugin.integration.data.held_out import with_fold_in
+from recbole_vae_plugin.integration.data.identity import differences, identity
+from recbole_vae_plugin.integration.data.loaders import interactions_of
 from recbole_vae_plugin.nn.ease import ease
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.nn.kl import linear_annealing
 from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
 from recbole_vae_plugin.nn.monitor import Monitor
+from recbole_vae_plugin.nn.network import network_of
 from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
+from recbole_vae_plugin.nn.settings import KLSettings, LinearSettings, Settings
 
 
 class AutoEncoderRecommender(GeneralRecommender):

@@ -27,14 +27,14 @@ import yaml
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.models import MODELS, PROPERTIES
-from recbole_vae_plugin.models.network import network_of
-from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.heads import HEADS
+from recbole_vae_plugin.nn.network import network_of
+from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
-from recbole_vae_plugin.values import integer, one_of
+from recbole_vae_plugin.settings.validation import integer, one_of
+from recbole_vae_plugin.system.atomic import replacing
 
 FORMAT = "recbole-vae bundle"
 VERSION = 1

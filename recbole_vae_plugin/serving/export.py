@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import FIRST
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.atomic import replacing
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 #: The largest difference to torch's scores, as a share of the largest score.

@@ -13,7 +13,7 @@ import torch
 
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 #: How many of the unknown items a warning names.
 NAMED = 3

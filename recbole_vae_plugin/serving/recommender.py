@@ -20,7 +20,7 @@ from recbole_vae_plugin.serving.bundle import Bundle, read_bundle
 from recbole_vae_plugin.serving.histories import Histories, Unknown, columns_of, item_id, read_histories
 from recbole_vae_plugin.serving.shortlist import Shortlist
 from recbole_vae_plugin.serving.vocabulary import FIRST
-from recbole_vae_plugin.values import did_you_mean, integer, refuse
+from recbole_vae_plugin.settings.validation import did_you_mean, integer, refuse
 
 #: A batch is worked off in parts of at most this many scores (float32: 64 MiB).
 MOST_SCORES = 2**24

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 #: Column 0 is RecBole's padding, an item that nobody has; the first real one comes after it.
 FIRST = 1

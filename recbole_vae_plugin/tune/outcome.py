@@ -12,10 +12,10 @@ from filelock import FileLock
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
-from recbole_vae_plugin.atomic import write_text
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
-from recbole_vae_plugin.processors import threads_for
+from recbole_vae_plugin.system.atomic import write_text
+from recbole_vae_plugin.system.processors import threads_for
 from recbole_vae_plugin.tune.search import LOCK, ended
 from recbole_vae_plugin.tune.space import Space
 

@@ -27,12 +27,12 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from recbole_vae_plugin.atomic import write_text
 from recbole_vae_plugin.compare.experiment import Cell
 from recbole_vae_plugin.compare.runner import Worker
-from recbole_vae_plugin.processors import threads_for
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.atomic import write_text
+from recbole_vae_plugin.system.processors import threads_for
 from recbole_vae_plugin.tune.space import Space
-from recbole_vae_plugin.values import refuse
 
 SPACE, TRIALS, STUDY, LOCK = "space.yaml", "trials", "study.db", ".lock"
 #: Proposals in a row that were tried before; then there are no new ones.

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_vae_plugin.cli import checks
 from recbole_vae_plugin.compare.experiment import (
     OF_DATA,
     OF_EXPERIMENT,
@@ -23,8 +22,9 @@ from recbole_vae_plugin.compare.experiment import (
     refuse_unknown_keys,
     seed_list,
 )
-from recbole_vae_plugin.config_files import find_config, read_config_file
-from recbole_vae_plugin.values import did_you_mean, integer, number, refuse
+from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.settings.config_files import find_config, read_config_file
+from recbole_vae_plugin.settings.validation import did_you_mean, integer, number, refuse
 
 KEYS = {
     "name": "what the search is called; by default the name of its file",

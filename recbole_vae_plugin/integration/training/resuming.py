@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from recbole_vae_plugin.integration.patching import patch_of
-from recbole_vae_plugin.values import did_you_mean, refuse
+from recbole_vae_plugin.settings.validation import did_you_mean, refuse
 
 LATEST = "latest"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_vae_plugin.values import did_you_mean, refuse
+from recbole_vae_plugin.settings.validation import did_you_mean, refuse
 
 #: Folder of shipped files -> what they are.
 KINDS = {
@@ -50,7 +50,7 @@ Loader.add_implicit_resolver(
 
 def shipped_folder() -> Path:
     """The folder of the shipped files: in the package where a wheel is installed, else in the checkout."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     return next(folder for folder in (package / "configs", package.parent / "configs") if folder.is_dir())
 
 

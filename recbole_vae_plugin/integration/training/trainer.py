@@ -16,17 +16,17 @@ import torch
 from recbole.trainer import Trainer
 from recbole.utils import early_stopping, set_color
 
-from recbole_vae_plugin.atomic import replacing
-from recbole_vae_plugin.integration.archives import load_whole
-from recbole_vae_plugin.integration.climbing import climb
-from recbole_vae_plugin.integration.collector import UserCollector
-from recbole_vae_plugin.integration.ranks import as_single_process, from_every_rank, place
-from recbole_vae_plugin.integration.resuming import resume_if_asked
-from recbole_vae_plugin.models.settings import Settings
+from recbole_vae_plugin.integration.distributed.ranks import as_single_process, from_every_rank, place
+from recbole_vae_plugin.integration.evaluation.collector import UserCollector
+from recbole_vae_plugin.integration.training.archives import load_whole
+from recbole_vae_plugin.integration.training.line_search import climb
+from recbole_vae_plugin.integration.training.resuming import resume_if_asked
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.monitor import has_collapsed
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.nn.settings import Settings
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.atomic import replacing
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:

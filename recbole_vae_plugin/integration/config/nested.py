@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from recbole_vae_plugin.values import did_you_mean, one_of, refuse
+from recbole_vae_plugin.settings.validation import did_you_mean, one_of, refuse
 
 SOURCES = ("inter", "user", "item", "kg", "link", "net", "ent", "rel")
 #: Key -> the keys that it may have within.

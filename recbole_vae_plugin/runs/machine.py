@@ -8,7 +8,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from recbole_vae_plugin.processors import usable_processors
+from recbole_vae_plugin.system.processors import usable_processors
 
 LIBRARIES = ("recbole-vae-plugin", "recbole", "torch", "numpy", "scipy", "pandas")
 

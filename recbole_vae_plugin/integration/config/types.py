@@ -18,10 +18,10 @@ from typing import Any
 
 import yaml
 
-from recbole_vae_plugin.integration.literals import read_literal
+from recbole_vae_plugin.integration.config.literals import read_literal
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS, PROPERTIES
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 LINE = re.compile(r"^(\w+):.*#\s*\(([^)]*)\)")
 WORDS = {

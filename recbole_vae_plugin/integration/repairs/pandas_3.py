@@ -22,7 +22,7 @@ def tables_of_text_files(dataset) -> bool:
     pd = dataset.pd
     if not is_pandas_3(pd):
         return False
-    from recbole_vae_plugin.integration.tables import Table
+    from recbole_vae_plugin.integration.data.tables import Table
 
     read_csv, merge = pd.read_csv, pd.merge
     warnings.filterwarnings("ignore", category=pd.errors.ChainedAssignmentError, module=r"recbole\.")

@@ -21,7 +21,7 @@ from recbole.data.interaction import Interaction
 from recbole.sampler import Sampler
 from recbole.utils import EvaluatorType
 
-from recbole_vae_plugin.integration.ranks import SharedBatches, as_single_process, place
+from recbole_vae_plugin.integration.distributed.ranks import SharedBatches, as_single_process, place
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the

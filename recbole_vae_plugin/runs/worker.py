@@ -11,8 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from time import sleep
 
-from recbole_vae_plugin.compare.cell_files import LOG
-from recbole_vae_plugin.processors import limit_threads
+from recbole_vae_plugin.runs.files import LOG
+from recbole_vae_plugin.system.processors import limit_threads
 
 
 def work(
@@ -34,8 +34,8 @@ def work(
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     import recbole_vae_plugin  # noqa: F401  registers the models
-    from recbole_vae_plugin.compare.cell import Stopped, run_cell
-    from recbole_vae_plugin.compare.data import PreparedData
+    from recbole_vae_plugin.integration.data.prepared import PreparedData
+    from recbole_vae_plugin.runs.training import Stopped, run_cell
 
     limit_threads(threads)
     data = PreparedData(cache)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
-from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.denoising import DENOISING
+from recbole_vae_plugin.nn.settings import Settings
 
 
 def network_of(settings: Settings, head: type[nn.Module], n_items: int) -> AutoEncoder:

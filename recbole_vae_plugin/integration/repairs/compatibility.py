@@ -13,7 +13,7 @@ import warnings
 from zipfile import BadZipFile
 
 from recbole_vae_plugin.integration.patching import apply_postponed, module_with, patch_of
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 #: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
 COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
@@ -63,7 +63,7 @@ def unpickling_of_recbole_checkpoints(recbole) -> None:
     def load(f, *args, **kwargs):
         caller = sys._getframe(1).f_globals.get("__name__", "")
         if caller.startswith("recbole."):
-            from recbole_vae_plugin.integration.archives import load_whole
+            from recbole_vae_plugin.integration.training.archives import load_whole
 
             kwargs.setdefault("weights_only", False)
             checkpoint = load_whole(f, lambda: safe_load(f, *args, **kwargs))

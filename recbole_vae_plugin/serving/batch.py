@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 from tqdm import tqdm
 
-from recbole_vae_plugin.atomic import replacing
 from recbole_vae_plugin.serving.histories import Unknown, item_id, read_histories
 from recbole_vae_plugin.serving.recommender import Recommender
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.atomic import replacing
 
 #: Users that are ranked, and lines that are held, at once.
 PART = 1024

@@ -11,12 +11,12 @@ import torch
 from recbole.data import create_dataset
 from recbole.utils import init_seed
 
-from recbole_vae_plugin.integration.archives import load_whole
-from recbole_vae_plugin.integration.titles import titles_of
+from recbole_vae_plugin.integration.data.titles import titles_of
+from recbole_vae_plugin.integration.training.archives import load_whole
 from recbole_vae_plugin.models import MODELS
-from recbole_vae_plugin.models.network import network_of
-from recbole_vae_plugin.models.settings import Settings
 from recbole_vae_plugin.nn.finite import check_weights
+from recbole_vae_plugin.nn.network import network_of
+from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import FIRST, Vocabulary
 

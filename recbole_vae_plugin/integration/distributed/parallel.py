@@ -16,8 +16,8 @@ import warnings
 
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS
-from recbole_vae_plugin.processors import limit_threads, threads_for
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.system.processors import limit_threads, threads_for
 
 #: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
 #: group with the interpreter's lock in hand, and wait for a thread that may be waiting for the lock.
@@ -111,7 +111,7 @@ def one_log_file(logger) -> None:
 
     @functools.wraps(init_logger)
     def init_logger_of_rank(config):
-        from recbole_vae_plugin.integration.ranks import place
+        from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] == 0:
             return init_logger(config)
@@ -132,7 +132,7 @@ def evaluation_of_each_user_once(loaders) -> None:
             return init(self, config, dataset, sampler, shuffle=shuffle)
         from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
 
-        from recbole_vae_plugin.integration.ranks import as_single_process, own_part
+        from recbole_vae_plugin.integration.distributed.ranks import as_single_process, own_part
 
         if not isinstance(self, (FullSortEvalDataLoader, NegSampleEvalDataLoader)):
             return init(self, config, dataset, sampler, shuffle=shuffle)
@@ -161,8 +161,8 @@ def collection_from_all_ranks(collector) -> None:
         struct = get_data_struct(self)
         if self.config["single_spec"]:
             return struct
-        from recbole_vae_plugin.integration.compatibility import COLLECTED_IN_BATCHES
-        from recbole_vae_plugin.integration.ranks import from_every_rank
+        from recbole_vae_plugin.integration.distributed.ranks import from_every_rank
+        from recbole_vae_plugin.integration.repairs.compatibility import COLLECTED_IN_BATCHES
 
         own = {key: struct[key] for key in COLLECTED_IN_BATCHES if key in struct}
         parts = from_every_rank(own)
@@ -201,7 +201,7 @@ def training_on_ranks(trainer) -> None:
         if not config["single_spec"]:
             from recbole.utils import init_seed
 
-            from recbole_vae_plugin.integration.ranks import from_first_rank, place
+            from recbole_vae_plugin.integration.distributed.ranks import from_first_rank, place
 
             self.saved_model_file = from_first_rank(self.saved_model_file)
             # RecBole's seed is that of the rank on its machine
@@ -209,7 +209,7 @@ def training_on_ranks(trainer) -> None:
 
     @functools.wraps(save)
     def save_on_first_rank(self, *args, **kwargs):
-        from recbole_vae_plugin.integration.ranks import as_single_process, place
+        from recbole_vae_plugin.integration.distributed.ranks import as_single_process, place
 
         if place(self.config)[0] != 0:
             return
@@ -228,7 +228,7 @@ def training_on_ranks(trainer) -> None:
 
     def load_on_first_rank(self, file):
         """Only rank 0 is sure to see the file: it wrote it, perhaps on another machine."""
-        from recbole_vae_plugin.integration.ranks import place, take_weights_of_first_rank
+        from recbole_vae_plugin.integration.distributed.ranks import place, take_weights_of_first_rank
 
         if place(self.config)[0] == 0:
             checkpoint = trainer.torch.load(file, map_location=self.device, weights_only=False)

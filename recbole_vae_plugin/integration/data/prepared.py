@@ -13,8 +13,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
-from recbole_vae_plugin.atomic import replacing
-from recbole_vae_plugin.integration.saved_data import MORE_ARGUMENTS
+from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
+from recbole_vae_plugin.system.atomic import replacing
 
 
 class PreparedData:

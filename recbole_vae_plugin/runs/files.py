@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from recbole_vae_plugin.atomic import replacing
+from recbole_vae_plugin.system.atomic import replacing
 
 RESULT = "result.json"
 USERS = "users.csv.gz"

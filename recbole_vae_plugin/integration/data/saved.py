@@ -14,8 +14,8 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from recbole_vae_plugin.atomic import replacing, write_text
 from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.system.atomic import replacing, write_text
 
 #: Keys that RecBole's data sets read besides those in its list of them.
 MORE_ARGUMENTS = (
@@ -86,7 +86,7 @@ def saving_of_data_sets(dataset) -> None:
     """RecBole's ranks write one file at the same time, and a run that is killed leaves half of it."""
 
     def save(self):
-        from recbole_vae_plugin.integration.ranks import place
+        from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(self.config)[0] != 0:
             return
@@ -125,7 +125,7 @@ def use_of_saved_data(data_utils) -> None:
 
     @functools.wraps(save)
     def save_with_note(config, dataloaders):
-        from recbole_vae_plugin.integration.ranks import place
+        from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] != 0:
             return

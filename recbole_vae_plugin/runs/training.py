@@ -20,7 +20,9 @@ import pandas as pd
 import torch
 import yaml
 
-from recbole_vae_plugin.compare.cell_files import (
+from recbole_vae_plugin.compare.experiment import Cell
+from recbole_vae_plugin.integration.data.prepared import PreparedData
+from recbole_vae_plugin.runs.files import (
     CHECKPOINT,
     CONFIG,
     CURVE,
@@ -29,9 +31,7 @@ from recbole_vae_plugin.compare.cell_files import (
     labels,
     write_result,
 )
-from recbole_vae_plugin.compare.data import PreparedData
-from recbole_vae_plugin.compare.experiment import Cell
-from recbole_vae_plugin.compare.machine import (
+from recbole_vae_plugin.runs.machine import (
     environment,
     forget_peak_gpu_memory,
     forget_peak_memory,
@@ -115,7 +115,7 @@ def train_and_evaluate(cell: Cell, data: PreparedData, tell, keep_checkpoint: bo
     from recbole.data.transform import construct_transform
     from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
-    from recbole_vae_plugin.integration.observing import EpochRecorder
+    from recbole_vae_plugin.integration.training.recording import EpochRecorder
 
     settings = {
         **cell.settings,
@@ -167,7 +167,7 @@ def train_and_evaluate(cell: Cell, data: PreparedData, tell, keep_checkpoint: bo
 
 def evaluate_on_test(trainer, held_out) -> dict[str, float]:
     """Test metrics of the best weights; writes those of each user."""
-    from recbole_vae_plugin.integration.observing import evaluated_users, values_of_users
+    from recbole_vae_plugin.integration.training.recording import evaluated_users, values_of_users
 
     with values_of_users() as values:
         result = trainer.evaluate(held_out, show_progress=False)

@@ -12,7 +12,7 @@ from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
 from recbole_vae_plugin.nn.priors import PRIORS
-from recbole_vae_plugin.values import integer, number, one_of, refuse, sizes
+from recbole_vae_plugin.settings.validation import integer, number, one_of, refuse, sizes
 
 KL_REDUCTIONS = ("mean", "sum")
 KL_WEIGHTINGS = ("none", "profile_length")

@@ -28,7 +28,7 @@ import numpy as np
 
 from recbole_vae_plugin.integration.patching import patch_of
 from recbole_vae_plugin.models import MODELS
-from recbole_vae_plugin.values import integer, number, one_of, refuse
+from recbole_vae_plugin.settings.validation import integer, number, one_of, refuse
 
 #: RecBole's models that score from a user's items, or whatever the user has, without weights of users.
 ABLE = ("EASE", "MacridVAE", "MultiDAE", "MultiVAE", "Pop", "RecVAE", "SLIMElastic")
@@ -193,7 +193,7 @@ def batches_of_training_users(data_utils) -> None:
 
     @functools.wraps(get_dataloader)
     def get_dataloader_of_training_users(config, phase):
-        from recbole_vae_plugin.integration.data import TrainingUserDataLoader
+        from recbole_vae_plugin.integration.data.loaders import TrainingUserDataLoader
 
         found = get_dataloader(config, phase)
         all_users = found is data_utils.UserDataLoader and HoldOut.from_config(config)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_vae_plugin.values import refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 #: A field of text whose name holds one of these says what an item is called; the first wins.
 TELLING = ("title", "name")

@@ -1,0 +1,1 @@
+"""What RecBole's evaluation computes from scores: collecting and metrics."""

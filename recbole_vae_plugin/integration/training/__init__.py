@@ -1,0 +1,1 @@
+"""RecBole's trainer for the models here, checkpoints and resumption."""

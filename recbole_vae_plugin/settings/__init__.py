@@ -1,0 +1,1 @@
+"""Settings: how a key is declared, checked, and read from a file. Pure Python."""
