@@ -19,6 +19,7 @@ from recbole_vae_plugin.nn.network import network_of
 from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import FIRST, Vocabulary
+from recbole_vae_plugin.settings.validation import Refused
 
 #: Where RecBole models keep their network, in the names of a state dict.
 PREFIX = "network."
@@ -60,7 +61,7 @@ def bundle_of(
     else:
         names, popularity = items_of_data_set(config)
     if len(names) != width:
-        raise ValueError(
+        raise Refused(
             f"{file}: the data set {config['dataset']} has changed since: {len(names) - FIRST} items "
             f"now, {width - FIRST} when the model was trained"
         )
@@ -100,12 +101,12 @@ def items_of_data_set(config) -> tuple[list[str], list[int]]:
 def read_checkpoint(file: Path) -> dict:
     """Unpickle a checkpoint, which must be of one of our models."""
     if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; allowed: a checkpoint (.pth) that RecBole saved")
+        raise Refused(f"{file}: there is no such file; allowed: a checkpoint (.pth) that RecBole saved")
     checkpoint = load_whole(file, lambda: torch.load(file, map_location="cpu", weights_only=False))
     try:
         model = checkpoint["config"]["model"]
     except (KeyError, TypeError) as problem:
-        raise ValueError(f"{file}: is no checkpoint of RecBole's: {problem}") from problem
+        raise Refused(f"{file}: is no checkpoint of RecBole's: {problem}") from problem
     if model not in MODELS:
-        raise ValueError(f"{file}: is a checkpoint of {model}; allowed: one of {', '.join(MODELS)}")
+        raise Refused(f"{file}: is a checkpoint of {model}; allowed: one of {', '.join(MODELS)}")
     return checkpoint

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from recbole.trainer import Trainer
 
 from recbole_vae_plugin.cli.recbole_vae import main as recbole_vae
 from recbole_vae_plugin.nn.finite import Diverged, check_highest
@@ -108,3 +109,33 @@ def test_a_search_without_a_score_says_so(blocks_path, capsys):
     assert recbole_vae(["tune", "space.yaml", "--results", "found"]) == 2
     assert "no trial has finished" in capsys.readouterr().err
     assert not Path("found/best.yaml").exists()
+
+
+@pytest.mark.parametrize("name", ["weight", "B"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_linear_branch_that_is_no_number_is_neither_resumed_nor_bundled(prepare, capsys, name, bad):
+    run = prepare("DAE", linear_branch="ease")
+    run.trainer.fit(run.train, run.valid, verbose=False)
+    checkpoint = torch.load(run.trainer.saved_model_file, weights_only=False)
+    checkpoint["state_dict"][f"network.linear.{name}"].view(-1)[0] = bad
+    torch.save(checkpoint, "bad.pth", pickle_protocol=4)
+    with pytest.raises(Diverged, match=f"network.linear.{name} hold NaN or infinity"):
+        prepare("DAE", linear_branch="ease").trainer.resume_checkpoint("bad.pth")
+    assert recbole_vae(["bundle", "bad.pth", "bad.vae"]) == 2
+    assert f"linear.{name} hold NaN" in capsys.readouterr().err
+    assert not Path("bad.vae").exists()
+
+
+@pytest.mark.parametrize("linear_weight", [None, 0.5])
+def test_a_weight_is_not_chosen_by_scores_that_are_no_numbers(prepare, monkeypatch, linear_weight):
+    run = prepare("DAE", linear_branch="ease", linear_weight=linear_weight)
+    monkeypatch.setattr(Trainer, "_valid_epoch", lambda *_args, **_kwargs: (float("nan"), {}))
+    with pytest.raises(Diverged, match="the validation score of linear_weight 0 is nan"):
+        run.trainer.fit(run.train, run.valid, verbose=False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan", "inf", "1e39"])
+@pytest.mark.parametrize("key", ["linear_weight", "linear_reg_weight", "linear_user_power"])
+def test_keys_of_the_linear_branch_are_numbers(prepare, key, value):
+    with pytest.raises(ValueError, match=f"{key}: got .*; allowed: a number"):
+        prepare("DAE", linear_branch="ease", **{key: value})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -247,3 +250,51 @@ class TestInTraining:
         monkeypatch.setattr("recbole_vae_plugin.nn.settings.MOST_ITEMS", 40)
         with pytest.raises(ValueError, match="linear_branch: got 'ease'; allowed: none with 41 items"):
             prepare("VAESplit", linear_branch="ease")
+
+    def test_flops_are_counted_without_a_copy_of_the_matrix(self, prepare, monkeypatch):
+        from recbole.data.transform import construct_transform
+        from recbole.utils import get_flops
+
+        copied = []
+
+        def __deepcopy__(branch, memo):
+            copied.append(branch)
+            return branch
+
+        monkeypatch.setattr(LinearBranch, "__deepcopy__", __deepcopy__, raising=False)
+        counted = []
+        for linear_branch in ("none", "ease"):
+            run = prepare("DAE", linear_branch=linear_branch)
+            linear, names = run.model.network.linear, list(run.model.state_dict())
+            transform = construct_transform(run.config)
+            counted.append(get_flops(run.model, run.dataset, run.config["device"], None, transform))
+            assert run.model.network.linear is linear and list(run.model.state_dict()) == names
+        assert counted[0] == counted[1] > 0
+        assert not copied
+
+
+MEASURE = """
+import torch
+from recbole_vae_plugin.runs.machine import forget_peak_memory, peak_memory
+from recbole_vae_plugin.nn.ease import ease
+from recbole_vae_plugin.nn.interactions import Interactions
+
+torch.manual_seed(0)
+warm = Interactions(torch.arange(40), torch.arange(40), 40, 40)
+ease(warm, 1.0, 0.5, 0.5)
+n_users, n_items = 2000, 4000
+pairs = torch.rand(n_users, n_items).lt(0.01).nonzero().T
+interactions = Interactions(*pairs, n_users, n_items)
+B = torch.ones(n_items, n_items)
+forget_peak_memory()
+before = peak_memory()
+assert ease(interactions, 10.0, 0.5, 0.5, out=B) is B and B.diagonal().abs().max() == 0
+print(peak_memory() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory can be measured anew on Linux only")
+def test_the_matrix_is_worked_out_in_its_own_memory():
+    """4,000 items: 61 MiB, which are there before. RecBole is not needed."""
+    found = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    assert float(found.stdout) < 61

@@ -306,3 +306,12 @@ def test_plain_torch_parts_import_no_recbole():
         "sys.exit('recbole.model' in sys.modules or 'recbole' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_rows_are_compared_by_identity_and_by_entries():
+    users, items = torch.tensor([0, 0, 1]), torch.tensor([1, 2, 0])
+    interactions = Interactions(users, items, 2, 3)
+    one, other = (interactions.rows(torch.tensor([0, 1])) for _ in range(2))
+    assert one == one and one != other and one.equal(other)
+    assert len({one, other, one}) == 2
+    assert {one: "found"}[one] == "found"

@@ -157,3 +157,51 @@ class TestDamagedCheckpoints:
             load_data_and_model("cut.pth")
         with pytest.raises(ValueError, match="cut.pth"):
             prepare("DAE").trainer.resume_checkpoint("cut.pth")
+
+
+class TestErrorsFromWithin:
+    """A mistake of the program's is not told as if it were the user's."""
+
+    @pytest.fixture(params=[ValueError("cannot reshape"), KeyError("column"), TypeError("unhashable")])
+    def problem(self, request) -> Exception:
+        return request.param
+
+    def check(self, code: int, error: str, problem: Exception):
+        assert code == 1
+        said, hint = error.splitlines()[-2:]
+        assert f"error: {type(problem).__name__}: {problem.args[0]}" in said
+        assert "--traceback shows where it was raised" in hint and "recbole-vae doctor" in hint
+
+    def raising(self, problem: Exception):
+        def fail(*_args, **_kwargs):
+            raise problem
+
+        return fail
+
+    def test_in_recbole_vae(self, problem, monkeypatch, capsys):
+        monkeypatch.setattr("recbole_vae_plugin.compare.runner.describe", self.raising(problem))
+        self.check(
+            recbole_vae.main(["compare", "ml-100k-quick", "--dry-run"]), capsys.readouterr().err, problem
+        )
+
+    def test_in_a_check_the_place_is_told_too(self, problem, monkeypatch, capsys):
+        monkeypatch.setattr(
+            "recbole_vae_plugin.integration.config.checks.check_config", self.raising(problem)
+        )
+        code = recbole_vae.main(["compare", "ml-100k-quick", "--dry-run"])
+        error = capsys.readouterr().err
+        self.check(code, error, problem)
+        assert "(contestant Pop on ml-100k)" in error
+
+    def test_in_run_recbole(self, problem, monkeypatch, capsys):
+        monkeypatch.setattr(
+            "recbole_vae_plugin.integration.config.checks.check_config", self.raising(problem)
+        )
+        code = run_recbole.main(["--model=Pop", "--dataset=ml-100k"])
+        self.check(code, capsys.readouterr().err, problem)
+
+    def test_what_recbole_refuses_is_the_users(self, monkeypatch, capsys):
+        refuse = self.raising(NotImplementedError("no such thing"))
+        monkeypatch.setattr("recbole.config.Config.__init__", refuse)
+        assert run_recbole.main(["--model=Pop", "--dataset=ml-100k"]) == 2
+        assert capsys.readouterr().err == "run_recbole: error: no such thing\n"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sparse
 import torch
@@ -136,3 +137,50 @@ def test_a_child_that_is_forked_after_an_answer_answers_too():
     write_bundle(small_bundle(items=5000, mlp_hidden_size=[600], latent_dimension=200), Path("wide.vae"))
     done = subprocess.run([sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
+
+
+class TestNoUsers:
+    """An empty batch has an empty answer; one user without items gets the popular ones."""
+
+    IDS = tuple(str(number) for number in range(40))
+
+    @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.coo_array])
+    @pytest.mark.parametrize("batch", [None, True])
+    def test_a_matrix_without_rows(self, numbered, form, batch, recwarn):
+        matrix = form((0, 40))
+        assert numbered.recommend(matrix, vocabulary=self.IDS, batch=batch) == []
+        assert len(numbered.codes(matrix, vocabulary=self.IDS, batch=batch).mu) == 0
+        assert not recwarn
+
+    @pytest.mark.parametrize("empty", [[], (), set(), iter([]), np.array([]), pd.Series([])])
+    def test_a_list_that_is_said_to_be_a_batch(self, numbered, empty, recwarn):
+        assert numbered.recommend(empty, batch=True) == []
+        assert numbered.codes(empty, batch=True).mu.shape == (0, 4)
+        assert not recwarn
+
+    @pytest.mark.parametrize("batch", [None, False])
+    def test_an_empty_list_is_one_user(self, numbered, batch):
+        with pytest.warns(UserWarning, match="popular items; with batch=True an empty list is no user's"):
+            found = numbered.recommend([], k=3, batch=batch)
+        with pytest.warns(UserWarning, match="1 of 1 histories"):
+            assert [found] == numbered.recommend([[]], k=3, batch=True)
+        assert len(found) == 3
+
+    @pytest.mark.parametrize("table", [np.zeros((0, 3)), torch.zeros(0, 3), pd.DataFrame({"a": []})])
+    def test_dense_tables_are_refused_without_rows_as_with_them(self, numbered, table):
+        for batch in (None, True):
+            with pytest.raises(ValueError, match="items: got .*; allowed: a list of lists of item ids"):
+                numbered.recommend(table, batch=batch)
+
+    @pytest.mark.parametrize(
+        "items, batch, said",
+        [
+            (["1"], True, "items: got '1'; allowed: lists of item ids with batch=True"),
+            ([["1"]], False, r"items: got \['1'\]; allowed: item ids with batch=False"),
+            (sparse.csr_matrix((0, 40)), False, "batch: got False; allowed: True or None with a matrix"),
+            (["1"], "yes", "batch: got 'yes'; allowed: True, False or None"),
+        ],
+    )
+    def test_a_batch_that_is_none_is_refused(self, numbered, items, batch, said):
+        with pytest.raises(ValueError, match=said):
+            numbered.recommend(items, batch=batch)

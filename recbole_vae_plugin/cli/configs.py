@@ -13,6 +13,7 @@ from recbole_vae_plugin.settings.config_files import (
     shipped_folder,
     summary,
 )
+from recbole_vae_plugin.settings.validation import Refused
 
 
 def add_parser(commands) -> None:
@@ -35,7 +36,7 @@ def configs(options) -> None:
     """List, show or copy."""
     if options.name is None:
         if options.copy is not None:
-            raise ValueError("--copy: got no NAME; allowed: with the name of a file that is listed")
+            raise Refused("--copy: got no NAME; allowed: with the name of a file that is listed")
         print(listing())
         return
     file = find_config(options.name, "NAME", tuple(KINDS), shipped_folder())
@@ -46,7 +47,7 @@ def configs(options) -> None:
     if target.is_dir():
         target /= file.name
     if target.exists():
-        raise ValueError(f"--copy: {target} exists; remove it, or name another file")
+        raise Refused(f"--copy: {target} exists; remove it, or name another file")
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, target)
     print(f"written to {target}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from recbole_vae_plugin.cli import configs, doctor
 from recbole_vae_plugin.cli.errors import report as report_problem
 from recbole_vae_plugin.cli.terminal import nobody_reads, print_what_can_be_shown
+from recbole_vae_plugin.settings.validation import Refused
 
 EXAMPLES = """\
 examples:
@@ -44,10 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         hint = "; the same command goes on from here" if goes_on else ""
         print(f"\nrecbole-vae: interrupted{hint}", file=sys.stderr)
         return 130
-    except ValueError as problem:
-        return report_problem(problem, options.traceback, code=2, program="recbole-vae")
     except Exception as problem:
-        return report_problem(problem, options.traceback, code=1, program="recbole-vae")
+        return report_problem(problem, options.traceback, "recbole-vae")
 
 
 def compare(options) -> int:
@@ -58,7 +57,7 @@ def compare(options) -> int:
 
     experiment = Experiment.read(options.experiment)
     if options.jobs < 1:
-        raise ValueError(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
+        raise Refused(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     experiment.check()
@@ -87,7 +86,7 @@ def tune(options) -> int:
 
     space = Space.read(options.space).with_trials(options.trials)
     if options.jobs < 1:
-        raise ValueError(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
+        raise Refused(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     space.check()
@@ -156,7 +155,7 @@ def recommend(options) -> None:
     from recbole_vae_plugin.settings.validation import refuse
 
     if (options.input is None) != (options.output is None):
-        raise ValueError("--input and --output: got one of them; allowed: both, or --items")
+        raise Refused("--input and --output: got one of them; allowed: both, or --items")
     if options.output and options.output.suffix != ".jsonl":
         refuse(
             "--output", str(options.output), "a name that ends in .jsonl: JSON is written, an object a line"

@@ -21,6 +21,7 @@ from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.training.resuming import checkpoint_to_resume
 from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
+from recbole_vae_plugin.settings.validation import Refused
 
 EXAMPLES = """\
 examples:
@@ -41,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config_files = [str(find_config(name)) for name in split_names(options.config_files or "")]
         prepare(options, config_files, read_overrides(rest))
     except Exception as problem:
-        return report(problem, options.traceback, code=2, program="run_recbole")
+        return report(problem, options.traceback, "run_recbole")
     try:
         launch(options, config_files)
     except KeyboardInterrupt:
         print("\nrun_recbole: interrupted", file=sys.stderr)
         return 130
     except Exception as problem:
-        return report(problem, options.traceback, code=1, program="run_recbole")
+        return report(problem, options.traceback, "run_recbole", code=1)
     return 0
 
 
@@ -59,7 +60,7 @@ def split_names(names: str) -> list[str]:
     try:
         return shlex.split(names, posix=os.name == "posix")
     except ValueError as problem:
-        raise ValueError(f"config_files: got {names!r}: {problem}") from problem
+        raise Refused(f"config_files: got {names!r}: {problem}") from problem
 
 
 def read_overrides(rest: Sequence[str]) -> dict[str, str]:
@@ -74,18 +75,18 @@ def read_overrides(rest: Sequence[str]) -> dict[str, str]:
         argument = waiting.pop(0)
         key, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not key:
-            raise ValueError(f"{argument}: not understood; settings are written --key=value")
+            raise Refused(f"{argument}: not understood; settings are written --key=value")
         if not equals:
             if not waiting or waiting[0].startswith("--"):
-                raise ValueError(f"{argument}: has no value; settings are written --key=value")
+                raise Refused(f"{argument}: has no value; settings are written --key=value")
             value = waiting.pop(0)
         if "=" in value:
-            raise ValueError(
+            raise Refused(
                 f"{key}: got {value!r}; RecBole reads no value with '=' from the command line, "
                 "put it in a config file"
             )
         if overrides.setdefault(key, value) != value:
-            raise ValueError(f"{key}: given twice, as {overrides[key]!r} and {value!r}")
+            raise Refused(f"{key}: given twice, as {overrides[key]!r} and {value!r}")
     return overrides
 
 
@@ -116,9 +117,7 @@ def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> 
         folder = overrides.get("checkpoint_dir", next(given("checkpoint_dir", files), "saved"))
         everything["resume"] = str(checkpoint_to_resume(options.resume, options.model, folder))
     sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in everything.items())]
-    from recbole.config import Config
-
-    config = Config(model=options.model, dataset=options.dataset, config_file_list=list(config_files))
+    config = checks.config_of(options.model, options.dataset, config_file_list=list(config_files))
     checks.check_config(config)
     check_gpus(config, options.nproc)
 

@@ -16,7 +16,7 @@ def run_recbole() -> int:
             raise ModuleNotFoundError(what_to_run(), name="recbole")
         from recbole_vae_plugin.cli.run_recbole import main
     except ImportError as problem:
-        return report(problem, traceback, code=2, program="run_recbole")
+        return report(problem, traceback, "run_recbole", code=2)
     return main()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
-from recbole_vae_plugin.settings.validation import did_you_mean, integer, one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, one_of, refuse
 
 KEYS = {
     "name": "what the experiment is called; by default the name of its file",
@@ -181,8 +181,6 @@ class Experiment:
         Raises:
             ValueError: names the contestant or the data set, the key, the value, what is allowed.
         """
-        from recbole.config import Config
-
         checks.check_evaluation({"metrics": self.metrics})
         if len({metric.lower() for metric in self.metrics}) < len(self.metrics):
             refuse("metrics", self.metrics, "a list without repetitions")
@@ -199,7 +197,7 @@ class Experiment:
             with explained(f"contestant {contestant} on {label}"):
                 checks.check_evaluation(cell.settings)
                 model, dataset = cell.settings["model"], cell.settings["dataset"]
-                config = Config(model=model, dataset=dataset, config_dict=cell.settings)
+                config = checks.config_of(model, dataset, config_dict=cell.settings)
                 here = {key: config[key] for key in sorted(OF_DATA - {"data_path", "dataset"})}
                 for key, value in ground.setdefault(label, here).items():
                     if here[key] != value:
@@ -223,15 +221,17 @@ class explained:
         pass
 
     def __exit__(self, kind, problem, traceback) -> None:
-        if isinstance(problem, (ValueError, RuntimeError, NotImplementedError)):
-            raise ValueError(f"{self.where}: {problem}") from problem
+        if isinstance(problem, Refused):
+            raise Refused(f"{self.where}: {problem}") from problem
+        if problem is not None:
+            problem.add_note(self.where)
 
 
 def refuse_unknown_keys(what: str, given: dict, known: dict) -> None:
     for key in given:
         if key not in known:
             hint = did_you_mean(str(key), known)
-            raise ValueError(f"{key}: {what} has no such key{hint}; it has {', '.join(known)}")
+            raise Refused(f"{key}: {what} has no such key{hint}; it has {', '.join(known)}")
 
 
 def mapping(key: str, value, allowed) -> dict:
@@ -266,7 +266,7 @@ def refuse_shared_keys(where: str, keys: dict, shared: set[str]) -> None:
     for key in keys:
         if key in shared:
             place = "the data set" if key in OF_DATA else "the experiment"
-            raise ValueError(f"{where}: {key} must be the same for all contestants, so it belongs to {place}")
+            raise Refused(f"{where}: {key} must be the same for all contestants, so it belongs to {place}")
 
 
 def read_datasets(given, folder: Path) -> dict[str, dict]:

@@ -17,7 +17,7 @@ from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
 from recbole_vae_plugin.integration.config.keys import default_keys
 from recbole_vae_plugin.settings.config_files import read_config_file
-from recbole_vae_plugin.settings.validation import one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, one_of, refuse
 from recbole_vae_plugin.system.atomic import write_text
 
 METRICS = ("recall", "mrr", "ndcg", "hit", "precision")
@@ -122,7 +122,7 @@ def read_board(file: str) -> list[dict]:
     try:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as problem:
-        raise ValueError(f"--board: got {file!r} ({problem}); allowed: {allowed}") from problem
+        raise Refused(f"--board: got {file!r} ({problem}); allowed: {allowed}") from problem
     if isinstance(content, dict):
         lists = [value for value in content.values() if isinstance(value, list)]
         content = lists[0] if len(lists) == 1 else None

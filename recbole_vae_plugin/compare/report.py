@@ -15,6 +15,7 @@ from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.statistics import per_user
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
+from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import replacing
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -35,7 +36,7 @@ def write_report(comparison: Comparison, file: Path) -> None:
         ValueError: there is no finished run to show.
     """
     if comparison.summary.empty:
-        raise ValueError(f"results: {comparison.results.folder} has no finished run to report")
+        raise Refused(f"results: {comparison.results.folder} has no finished run to report")
     experiment = comparison.results.experiment
     datasets = [name for name in experiment["datasets"] if name in set(comparison.summary["dataset"])]
     page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(

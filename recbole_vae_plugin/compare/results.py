@@ -15,7 +15,7 @@ import yaml
 
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.runs.files import CONFIG, CURVE, RESULT, USERS
-from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.settings.validation import Refused, refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
 
@@ -33,7 +33,7 @@ ALWAYS = {
 }
 
 
-class Damaged(ValueError):
+class Damaged(Refused):
     """A file of the results is cut off, empty or not what was written; the message names it."""
 
 

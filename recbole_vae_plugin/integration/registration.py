@@ -171,3 +171,24 @@ def operations_of_our_layers(profile) -> None:
         layer.total_ops += output.numel() * layer.in_features
 
     profile.register_hooks.update({InputLayer: count_input, OutputLayer: count_output})
+
+
+@patch_of("recbole.utils.utils")
+def operations_without_a_second_matrix(utils) -> None:
+    """RecBole counts FLOPs on a copy of the model. A linear branch, whose work it does not count, is left out
+    of the copy: its matrix may be most of the memory."""
+    get_flops = utils.get_flops
+
+    @functools.wraps(get_flops)
+    def get_flops_without_linear_branch(model, *args, **kwargs):
+        network = getattr(model, "network", None)
+        linear = getattr(network, "linear", None) if type(model).__name__ in MODELS else None
+        if linear is None:
+            return get_flops(model, *args, **kwargs)
+        network.linear = None
+        try:
+            return get_flops(model, *args, **kwargs)
+        finally:
+            network.linear = linear
+
+    utils.get_flops = get_flops_without_linear_branch

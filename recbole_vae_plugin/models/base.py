@@ -24,6 +24,7 @@ from recbole_vae_plugin.nn.network import network_of
 from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, LinearSettings, Settings
+from recbole_vae_plugin.settings.validation import Refused
 
 
 class AutoEncoderRecommender(GeneralRecommender):
@@ -85,7 +86,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         """
         differing = [] if state is None else differences(state, self.data)
         if differing:
-            raise ValueError(
+            raise Refused(
                 "the weights were trained on other data than the model is built on; it has "
                 f"{' and '.join(differing)}. Load them with the data, filters, split and seed of then, or "
                 "serve them for new users: recbole-vae bundle"
@@ -112,8 +113,11 @@ class AutoEncoderRecommender(GeneralRecommender):
             ValueError: `linear_reg_weight` is too small.
         """
         linear, settings = self.network.linear, self.linear_settings
-        B = ease(self.interactions, settings.reg_weight, settings.dropout_prob, settings.user_power)
-        linear.B.copy_(B)
+        # a second matrix would double the memory
+        out = linear.B if linear.B.device.type == "cpu" else None
+        B = ease(self.interactions, settings.reg_weight, settings.dropout_prob, settings.user_power, out)
+        if B is not linear.B:
+            linear.B.copy_(B)
         if settings.weight is not None:
             linear.weight.fill_(settings.weight)
 

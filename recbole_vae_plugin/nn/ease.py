@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.settings.validation import Refused
 
 #: With more items the matrix alone would take more than 10 GB.
 MOST_ITEMS = 50_000
 #: Numbers of the matrix that are worked on at once, beside the matrix itself.
-PART = 2**24
+PART = 2**22
 #: Products that are kept while weights are tried: 512 MiB.
 KEPT = 2**27
 
@@ -65,7 +66,13 @@ class LinearBranch(nn.Module):
         return f"n_items={len(self.B)}"
 
 
-def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, user_power: float) -> Tensor:
+def ease(
+    interactions: Interactions,
+    reg_weight: float,
+    dropout_prob: float,
+    user_power: float,
+    out: Tensor | None = None,
+) -> Tensor:
     """The item-item matrix B with zero diagonal that minimises a ridge regression of X on itself.
 
     EASE (Steck, WWW 2019): with the inverse P of the regularised Gram matrix, B_ij = -P_ij / P_jj.
@@ -80,6 +87,7 @@ def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, use
         reg_weight: lambda, on the scale of G, whose diagonal counts users.
         dropout_prob: p.
         user_power: a user with n items weighs n^-user_power, scaled to a mean of 1; 0: all alike.
+        out: where B is worked out, such as a branch's own: contiguous, on the CPU; by default a new one.
 
     Returns:
         float32 ``[n_items, n_items]``, on the CPU.
@@ -87,20 +95,21 @@ def ease(interactions: Interactions, reg_weight: float, dropout_prob: float, use
     Raises:
         ValueError: reg_weight is too small for the matrix to be inverted, or the result is not finite.
     """
-    gram = weighted_gram(interactions, user_power)
+    B = torch.empty(interactions.n_items, interactions.n_items) if out is None else out
+    gram = B.numpy()
+    weighted_gram(interactions, user_power, gram)
     places = np.arange(len(gram))
     gram[places, places] += reg_weight + dropout_prob / (1 - dropout_prob) * gram[places, places]
-    precision = inverse(gram)
-    diagonal = precision[places, places]
-    precision /= -diagonal
-    precision[places, places] = 0
-    if not np.isfinite(precision.sum(dtype=np.float64)):
-        raise ValueError("linear_reg_weight is too large or too small: the linear branch is not finite")
-    return torch.from_numpy(precision)
+    inverse(gram)
+    gram /= -gram[places, places]
+    gram[places, places] = 0
+    if not np.isfinite(gram.sum(dtype=np.float64)):
+        raise Refused("linear_reg_weight is too large or too small: the linear branch is not finite")
+    return B
 
 
-def weighted_gram(interactions: Interactions, user_power: float) -> np.ndarray:
-    """X' W X: float32 ``[n_items, n_items]``."""
+def weighted_gram(interactions: Interactions, user_power: float, out: np.ndarray) -> None:
+    """Write X' W X into ``out``: float32 ``[n_items, n_items]``."""
     # scipy is imported where a branch is fitted: what serves one does without
     from scipy.sparse import csr_matrix
 
@@ -112,15 +121,14 @@ def weighted_gram(interactions: Interactions, user_power: float) -> np.ndarray:
     entries = weights.sqrt().float()[interactions.users()].cpu().numpy()
     by_user = csr_matrix((entries, indices, indptr), shape)
     by_item = by_user.T.tocsr()
-    result = np.empty((shape[1], shape[1]), np.float32)
     part = max(1, PART // shape[1])
     for begin in range(0, shape[1], part):
-        result[begin : begin + part] = (by_item[begin : begin + part] @ by_user).toarray()
-    return result
+        (by_item[begin : begin + part] @ by_user).toarray(out=out[begin : begin + part])
 
 
-def inverse(matrix: np.ndarray) -> np.ndarray:
-    """The inverse of a symmetric positive definite matrix, in its place: float32 ``[n, n]``."""
+def inverse(matrix: np.ndarray) -> None:
+    """Put the inverse of a symmetric positive definite matrix in its place: float32 ``[n, n]``, contiguous,
+    or LAPACK would work on a copy."""
     from scipy.linalg import lapack
 
     # LAPACK reads columns where numpy has rows, so that the lower triangle of one is the upper of the other
@@ -128,12 +136,10 @@ def inverse(matrix: np.ndarray) -> np.ndarray:
     if not problem:
         factor, problem = lapack.spotri(factor, lower=True, overwrite_c=True)
     if problem:
-        raise ValueError("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
-    result = factor.T
-    part = max(1, PART // len(result))
-    for begin in range(0, len(result), part):
-        end = min(begin + part, len(result))
-        result[end:, begin:end] = result[begin:end, end:].T
-        block = result[begin:end, begin:end]
+        raise Refused("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
+    part = max(1, PART // len(matrix))
+    for begin in range(0, len(matrix), part):
+        end = min(begin + part, len(matrix))
+        matrix[end:, begin:end] = matrix[begin:end, end:].T
+        block = matrix[begin:end, begin:end]
         block[:] = np.triu(block) + np.triu(block, 1).T
-    return result

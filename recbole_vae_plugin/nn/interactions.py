@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """A batch of B sparse rows over ``n_items`` items.
+
+    ``==`` and hashes go by identity, as those of tensors' modules do; :meth:`equal` compares entries.
 
     Attributes:
         items: int64 ``[nnz]``, the item ids, row after row.

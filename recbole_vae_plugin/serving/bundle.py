@@ -33,7 +33,7 @@ from recbole_vae_plugin.nn.heads import HEADS
 from recbole_vae_plugin.nn.network import network_of
 from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
-from recbole_vae_plugin.settings.validation import integer, one_of
+from recbole_vae_plugin.settings.validation import Refused, integer, one_of
 from recbole_vae_plugin.system.atomic import replacing
 
 FORMAT = "recbole-vae bundle"
@@ -43,7 +43,7 @@ MANIFEST, WEIGHTS, ITEMS = "manifest.json", "weights.safetensors", "items.json"
 MOST_MANIFEST = 2**20
 
 
-class BundleError(ValueError):
+class BundleError(Refused):
     """A file is no bundle, or a damaged one, or one from a newer version."""
 
 

@@ -99,7 +99,9 @@ def is_list(value: Any) -> bool:
     )
 
 
-def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | None = None) -> Histories:
+def read_histories(
+    items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | None = None, batch: bool | None = None
+) -> Histories:
     """Understand what a caller may give.
 
     Args:
@@ -107,11 +109,17 @@ def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | 
             ``[users, items]`` in which every entry other than 0 is an item of the user's.
         vocabulary: the network's items.
         columns: with a matrix, the item id of each of its columns.
+        batch: whether the items are of several users; ``None``: as they look, and an empty list looks like
+            one user without items. A matrix is always of several.
 
     Raises:
-        ValueError: it is none of these.
+        ValueError: it is none of these, or not what ``batch`` says.
     """
+    if batch is not None and not isinstance(batch, (bool, np.bool_)):
+        refuse("batch", batch, "True, False or None")
     if hasattr(items, "tocsr"):
+        if batch is not None and not batch:
+            refuse("batch", batch, "True or None with a matrix")
         return _of_matrix(items, vocabulary, columns)
     if columns is not None:
         refuse("vocabulary", type(items).__name__, "only with a scipy sparse matrix")
@@ -123,12 +131,14 @@ def read_histories(items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | 
     lists = [is_list(one) for one in items]
     if any(lists) and not all(lists):
         refuse("items", items[lists.index(False)], "item ids only, or lists of item ids only")
-    batch = items if any(lists) else [items]
+    several = any(lists) if batch is None else bool(batch)
+    if items and several != any(lists):
+        refuse("items", items[0], f"{'lists of item ids' if several else 'item ids'} with batch={batch}")
     unknown = Unknown()
-    found = [columns_of(one, vocabulary, unknown) for one in batch]
+    found = [columns_of(one, vocabulary, unknown) for one in (items if several else [items])]
     flat = [column for row in found for column in row]
     offsets = np.cumsum([0, *map(len, found)])
-    return Histories(_rows(flat, offsets, vocabulary), not any(lists), unknown)
+    return Histories(_rows(flat, offsets, vocabulary), not several, unknown)
 
 
 def _of_matrix(matrix, vocabulary: Vocabulary, columns: Sequence[Any] | None) -> Histories:

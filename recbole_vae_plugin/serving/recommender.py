@@ -20,7 +20,7 @@ from recbole_vae_plugin.serving.bundle import Bundle, read_bundle
 from recbole_vae_plugin.serving.histories import Histories, Unknown, columns_of, item_id, read_histories
 from recbole_vae_plugin.serving.shortlist import Shortlist
 from recbole_vae_plugin.serving.vocabulary import FIRST
-from recbole_vae_plugin.settings.validation import did_you_mean, integer, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, refuse
 
 #: A batch is worked off in parts of at most this many scores (float32: 64 MiB).
 MOST_SCORES = 2**24
@@ -72,6 +72,7 @@ class Recommender:
         include_seen: bool = False,
         with_scores: bool = False,
         vocabulary: Sequence[Any] | None = None,
+        batch: bool | None = None,
     ) -> list:
         """The k items that score highest, best first.
 
@@ -89,9 +90,11 @@ class Recommender:
             with_scores: whether to return (id, score) pairs. Scores order the items of one user; they
                 are no probabilities.
             vocabulary: with a matrix, the item id of each of its columns.
+            batch: whether ``items`` are a batch; by default they are if they look like one. An empty list
+                looks like one user without items, and with ``batch=True`` it is a batch without users.
 
         Returns:
-            A list of item ids, or of pairs; for a batch a list of such lists.
+            A list of item ids, or of pairs; for a batch a list of such lists, as many as there are users.
 
         Raises:
             ValueError: an argument is not what it should be; the message names it.
@@ -99,7 +102,7 @@ class Recommender:
         for name, value in (("include_seen", include_seen), ("with_scores", with_scores)):
             if not isinstance(value, (bool, np.bool_)):
                 refuse(name, value, "True or False")
-        histories = read_histories(items, self.vocabulary, vocabulary)
+        histories = read_histories(items, self.vocabulary, vocabulary, batch)
         never = self._columns_left_out(exclude, allow, histories.unknown)
         found = self.rank(histories, k, never, include_seen)
         _warn_of(histories)
@@ -150,7 +153,7 @@ class Recommender:
             _leave_out(scores, rows, left_out, include_seen)
             values, columns = scores.topk(k)
         if not (values[:, 0] < torch.inf).all():
-            raise ValueError("the model's scores are not finite: its weights are too large, or damaged")
+            raise Refused("the model's scores are not finite: its weights are too large, or damaged")
         ids, first = self.vocabulary.ids, FIRST
         return [
             [(ids[column - first], score) for column, score in zip(*one) if score != -torch.inf]
@@ -226,18 +229,21 @@ class Recommender:
             return F.normalize(torch.cat(parts))
 
     @torch.inference_mode()
-    def codes(self, items: Any, *, vocabulary: Sequence[Any] | None = None) -> Code:
+    def codes(
+        self, items: Any, *, vocabulary: Sequence[Any] | None = None, batch: bool | None = None
+    ) -> Code:
         """The codes of histories, without noise.
 
         Args:
             items: one history or a batch, as for :meth:`recommend`.
             vocabulary: with a matrix, the item id of each of its columns.
+            batch: whether ``items`` are a batch, as for :meth:`recommend`.
 
         Returns:
             A named tuple of ``mu`` and ``logvar``, float32 ``[latent_dimension]`` for one user and
             ``[B, latent_dimension]`` for a batch; ``logvar`` is ``None`` for a deterministic head.
         """
-        histories = read_histories(items, self.vocabulary, vocabulary)
+        histories = read_histories(items, self.vocabulary, vocabulary, batch)
         if histories.unknown.count:
             warnings.warn(str(histories.unknown), stacklevel=2)
         code = self.bundle.network.encode(histories.rows)
@@ -258,7 +264,8 @@ def _warn_of(histories: Histories) -> None:
     notes = [str(histories.unknown)] if histories.unknown.count else []
     empty = int((histories.rows.counts == 0).sum())
     if empty and histories.of_one_user:
-        notes.append("the history holds no known item: these are the popular items")
+        hint = "" if histories.unknown.count else "; with batch=True an empty list is no user's"
+        notes.append(f"the history holds no known item: these are the popular items{hint}")
     elif empty:
         of_all = f"{empty} of {len(histories.rows)} histories"
         notes.append(f"{of_all} hold no known item: these users get the popular items")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from recbole_vae_plugin.settings.validation import did_you_mean, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, refuse
 
 #: Folder of shipped files -> what they are.
 KINDS = {
@@ -126,7 +126,7 @@ def read_config_file(file: str | Path, key: str = "config_files") -> dict:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as problem:
         where = " ".join(str(problem).split())
-        raise ValueError(f"{key}: {file} is not valid YAML: {where}") from problem
+        raise Refused(f"{key}: {file} is not valid YAML: {where}") from problem
     if not isinstance(content, dict):
-        raise ValueError(f"{key}: {file} must hold lines of `key: value`")
+        raise Refused(f"{key}: {file} must hold lines of `key: value`")
     return content

@@ -11,13 +11,17 @@ from typing import Any, NoReturn
 MOST_LAYERS = 100
 
 
+class Refused(ValueError):
+    """What was typed, or stands in a file, cannot be used; the message is enough to mend it."""
+
+
 def refuse(key: str, value: Any, allowed: str) -> NoReturn:
     """Raise the one kind of error that a bad value gets.
 
     Raises:
-        ValueError: always; it names the key, the value it got and what is allowed.
+        Refused: always; it names the key, the value it got and what is allowed.
     """
-    raise ValueError(f"{key}: got {value!r}; allowed: {allowed}")
+    raise Refused(f"{key}: got {value!r}; allowed: {allowed}")
 
 
 def did_you_mean(wrong: str, names: Iterable[str], most: int = 1) -> str:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import time
 
+from recbole_vae_plugin.settings.validation import Refused
+
 #: Seconds after which a temporary file is left over, where its process cannot be asked.
 LEFT_OVER = 24 * 3600
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -34,7 +36,7 @@ def replacing(file: Path, size: int | None = None) -> Iterator[Path]:
         OSError: the disk is full; the message says which file was not written.
     """
     if file.is_dir():
-        raise ValueError(f"{file}: is a folder; allowed: the name of a file")
+        raise Refused(f"{file}: is a folder; allowed: the name of a file")
     file.parent.mkdir(parents=True, exist_ok=True)
     remove_left_over(file)
     partial = file.with_name(f".{file.name}.{_host()}.{os.getpid()}.{secrets.token_hex(6)}.partial")

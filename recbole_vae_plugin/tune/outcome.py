@@ -14,6 +14,7 @@ from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.compare.results import read_result
 from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.system.processors import threads_for
 from recbole_vae_plugin.tune.search import LOCK, ended
@@ -47,9 +48,7 @@ def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
     done = [trial for trial in done if "values" in trial.user_attrs]
     if not done:
-        raise ValueError(
-            f"{study.study_name}: no trial has finished; trials.csv says why the failed ones did"
-        )
+        raise Refused(f"{study.study_name}: no trial has finished; trials.csv says why the failed ones did")
     return max(done, key=lambda trial: trial.value)
 
 

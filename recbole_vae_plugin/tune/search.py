@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from recbole_vae_plugin.compare.experiment import Cell
 from recbole_vae_plugin.compare.runner import Worker
-from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.system.processors import threads_for
 from recbole_vae_plugin.tune.space import Space
@@ -71,7 +71,7 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         allowed = "the address of a database, such as postgresql+psycopg://user:password@host/name"
         reason = f"this one cannot be opened: {without_password(str(problem), url)}".rstrip(".")
         # no cause is shown: it may hold the address with its password
-        raise ValueError(
+        raise Refused(
             f"--storage: got {without_password(url, url)!r}; allowed: {allowed}; {reason}{missing}"
         ) from None
     study = optuna.create_study(

@@ -24,7 +24,7 @@ from recbole_vae_plugin.compare.experiment import (
 )
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
-from recbole_vae_plugin.settings.validation import did_you_mean, integer, number, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, refuse
 
 KEYS = {
     "name": "what the search is called; by default the name of its file",
@@ -197,8 +197,6 @@ class Space:
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
-        from recbole.config import Config
-
         checks.check_model(self.settings.get("model"))
         checks.check_evaluation({"metrics": self.metrics})
         model, names = self.settings["model"], [parameter.name for parameter in self.parameters]
@@ -213,7 +211,7 @@ class Space:
                 with explained(f"parameters.{parameter.name}"):
                     settings = self.cell({parameter.name: value}, "check", 0).settings
                     checks.check_evaluation(settings)
-                    config = Config(model=model, dataset=settings["dataset"], config_dict=settings)
+                    config = checks.config_of(model, settings["dataset"], config_dict=settings)
                     checks.check_config(config)
                     checks.check_judged(config, "valid", "a search")
                 if not config["valid_metric_bigger"]:
@@ -272,7 +270,7 @@ def read_hyper_test(file: Path) -> tuple[Parameter, ...]:
             # a list among the choices is written as a text there
             found = [ast.literal_eval(v) if str(v).startswith("[") else v for v in found]
         except (SyntaxError, ValueError) as problem:
-            raise ValueError(f"parameters: {file.name}: {line!r} is not understood") from problem
+            raise Refused(f"parameters: {file.name}: {line!r} is not understood") from problem
         if kind == "loguniform":
             found = [math.exp(value) for value in found]
         with explained(f"{file.name}: {line!r}"):

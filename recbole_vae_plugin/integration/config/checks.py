@@ -10,7 +10,7 @@ from pathlib import Path
 from recbole_vae_plugin.integration.config.keys import builtin_models, downloadable_datasets, known_keys
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_within
 from recbole_vae_plugin.models import MODELS
-from recbole_vae_plugin.settings.validation import did_you_mean, integer, number, one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
 
 #: RecBole also knows sparse_adam, for sparse gradients, which no model has.
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
@@ -40,7 +40,7 @@ def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[
     known = known_keys(model)
     for key in typed:
         if key not in known:
-            raise ValueError(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
+            raise Refused(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
     for file, keys in from_files.items():
         for key in map(str, keys):
             if key not in known:
@@ -96,6 +96,22 @@ def metric_name(key: str, value) -> str:
     if not isinstance(value, str) or not value.strip() or value.strip().lower() == "none":
         refuse(key, value, "a metric, such as NDCG@10")
     return value
+
+
+def config_of(model: str, dataset: str, **given):
+    """RecBole's ``Config``.
+
+    Raises:
+        Refused: RecBole cannot make sense of the settings.
+    """
+    from recbole.config import Config
+
+    try:
+        return Config(model=model, dataset=dataset, **given)
+    except Refused:
+        raise
+    except (ValueError, RuntimeError, NotImplementedError) as problem:
+        raise Refused(str(problem)) from problem
 
 
 def check_config(config) -> None:
@@ -187,7 +203,7 @@ def check_dataset(config) -> None:
     for suffix in suffixes:
         file = folder / f"{name}.{suffix}"
         if not file.is_file():
-            raise ValueError(f"dataset: {folder} has no file {file.name}")
+            raise Refused(f"dataset: {folder} has no file {file.name}")
         check_header(file, config)
 
 
@@ -197,14 +213,14 @@ def check_header(file: Path, config) -> None:
         header = lines.readline().rstrip("\n")
         first_row = next(filter(None, map(str.strip, lines)), "")
     if header.startswith(BYTE_ORDER_MARK):
-        raise ValueError(
+        raise Refused(
             f"dataset: {file} begins with a byte-order mark; save it as UTF-8 without one, or set "
             "encoding: utf-8-sig"
         )
     separator = config["field_separator"]
     columns = [column.split(":") for column in header.split(separator)]
     if not all(len(column) == 2 and column[1] for column in columns):
-        raise ValueError(
+        raise Refused(
             f"dataset: the first line of {file} must name each column with its type, separated "
             f"by {separator!r}, such as user_id:token{separator}item_id:token; it is {header!r}"
         )
@@ -214,9 +230,9 @@ def check_header(file: Path, config) -> None:
             refuse(key, config[key], f"a column of {file}, which has {', '.join(present)}")
         kind = dict(columns)[config[key]]
         if kind in ("float", "float_seq", "token_seq"):  # others RecBole refuses
-            raise ValueError(
+            raise Refused(
                 f"dataset: the first line of {file} says {config[key]}:{kind}; allowed: {config[key]}:token"
             )
     check_filters(config, {column[0]: column[1] for column in columns}, str(file))
     if not first_row:
-        raise ValueError(f"dataset: {file} has no interactions")
+        raise Refused(f"dataset: {file} has no interactions")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from recbole_vae_plugin.settings.validation import did_you_mean, one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, one_of, refuse
 
 SOURCES = ("inter", "user", "item", "kg", "link", "net", "ent", "rel")
 #: Key -> the keys that it may have within.
@@ -44,9 +44,7 @@ def check_within(key: str, value: Any) -> None:
         return
     for name in value:
         if name not in known:
-            raise ValueError(
-                f"{key}: has no key {name!r}{_belongs(str(name), key)}; it has {', '.join(known)}"
-            )
+            raise Refused(f"{key}: has no key {name!r}{_belongs(str(name), key)}; it has {', '.join(known)}")
 
 
 def _belongs(name: str, key: str) -> str:
@@ -120,7 +118,7 @@ def check_columns(key: str, value: Any, more: Collection[str]) -> None:
     for source, columns in (value or {}).items():
         if source not in allowed:
             hint = did_you_mean(str(source), allowed)
-            raise ValueError(f"{key}: has no key {source!r}{hint}; it has {', '.join(allowed)}")
+            raise Refused(f"{key}: has no key {source!r}{hint}; it has {', '.join(allowed)}")
         if columns is not None and columns != "*" and not isinstance(columns, (list, tuple)):
             refuse(f"{key}.{source}", columns, "a list of column names")
 

@@ -23,6 +23,7 @@ from recbole.utils import EvaluatorType
 
 from recbole_vae_plugin.integration.distributed.ranks import SharedBatches, as_single_process, place
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.settings.validation import Refused
 
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
 #: evaluator arrays of the same shape.
@@ -58,7 +59,7 @@ class UserSampler(Sampler):
             used[phase] = UsedItems(interactions_of(*self.datasets[:last]))
         most = int(used[self.phases[-1]].interactions.offsets.diff().max())
         if most + 1 == self.item_num:
-            raise ValueError(
+            raise Refused(
                 "Some users have interacted with all items: there are no negative items to sample for "
                 "them. Set user_inter_num_interval to leave them out."
             )

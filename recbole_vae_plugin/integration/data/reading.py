@@ -6,6 +6,7 @@ import csv
 import functools
 
 from recbole_vae_plugin.integration.patching import module_with, patch_of
+from recbole_vae_plugin.settings.validation import Refused
 
 
 @patch_of("recbole.data.dataset.dataset")
@@ -25,7 +26,7 @@ def reading_of_text_files(dataset) -> None:
             table = read_csv(file, *args, engine="c", **kwargs)
         except (ValueError, OverflowError) as problem:
             where = bad_number(read_csv, file, kwargs) or " ".join(str(problem).split())
-            raise ValueError(f"{file}: {where}") from problem
+            raise Refused(f"{file}: {where}") from problem
         check_rows(file, delimiter, len(table))
         return table
 
@@ -66,14 +67,14 @@ def check_rows(file, delimiter: str, found: int) -> None:
     """
     rows, separators, of_header = shape_of(file, delimiter.encode())
     if found != rows:
-        raise ValueError(f"{file}: has {rows} rows, of which {found} could be read")
+        raise Refused(f"{file}: has {rows} rows, of which {found} could be read")
     if separators == of_header * (rows + 1):
         return
     with open(file, "rb") as stream:
         for number, line in enumerate(stream, start=1):
             fields = line.count(delimiter.encode())
             if fields > of_header:
-                raise ValueError(
+                raise Refused(
                     f"{file}: line {number} has {fields + 1} fields; the first line names {of_header + 1}"
                 )
 

@@ -9,6 +9,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from recbole_vae_plugin.settings.validation import Refused
+
 #: What torch and pickle raise where a file is not what they wrote.
 UNREADABLE = (
     AttributeError,
@@ -43,13 +45,13 @@ def load_whole(file: Any, load: Callable[[], Any]) -> Any:
         with open(file, "rb") as stream:
             damaged = zipfile.ZipFile(stream).testzip() if zipfile.is_zipfile(stream) else None
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as problem:
-        raise ValueError(f"{file} is damaged: {problem}") from problem
+        raise Refused(f"{file} is damaged: {problem}") from problem
     if damaged:
-        raise ValueError(f"{file} is damaged: {damaged} in it is not what was written")
+        raise Refused(f"{file} is damaged: {damaged} in it is not what was written")
     try:
         return load()
     except (*UNREADABLE, OSError) as problem:
         if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # which torch gets from a cut file
             raise
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise ValueError(f"{file}: is no checkpoint, or a damaged one: {reason}") from problem
+        raise Refused(f"{file}: is no checkpoint, or a damaged one: {reason}") from problem

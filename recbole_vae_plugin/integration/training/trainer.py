@@ -22,10 +22,10 @@ from recbole_vae_plugin.integration.training.archives import load_whole
 from recbole_vae_plugin.integration.training.line_search import climb
 from recbole_vae_plugin.integration.training.resuming import resume_if_asked
 from recbole_vae_plugin.nn.averaging import WeightAverage
-from recbole_vae_plugin.nn.finite import check_weights
+from recbole_vae_plugin.nn.finite import check_quality, check_weights
 from recbole_vae_plugin.nn.monitor import has_collapsed
 from recbole_vae_plugin.nn.settings import Settings
-from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import replacing
 
 
@@ -223,6 +223,7 @@ class AutoEncoderTrainer(Trainer):
             np.random.set_state(random_state)
             linear.weight.fill_(weight)
             results[weight] = score, _ = validate(*args, **kwargs)
+            check_quality(score, f"linear_weight {weight:.3g}")
             return score if self.valid_metric_bigger else -score
 
         with linear.keeping_products():
@@ -298,6 +299,7 @@ class AutoEncoderTrainer(Trainer):
         given_weight = self.model.linear_settings.weight
         if self.model.network.linear is not None and given_weight is not None:
             self.model.network.linear.weight.fill_(given_weight)
+        check_weights(self.model)
 
     def _check_same_model(self, resume_file, checkpoint):
         of = checkpoint["config"], self.config
@@ -310,7 +312,7 @@ class AutoEncoderTrainer(Trainer):
             if key in here and value != here[key]
         ]
         if differing:
-            raise ValueError(f"cannot resume {resume_file}: {'; '.join(differing)}")
+            raise Refused(f"cannot resume {resume_file}: {'; '.join(differing)}")
 
     def _get_random_state(self):
         generator = getattr(self._train_data, "generator", None)
