@@ -22,12 +22,11 @@ from time import perf_counter
 import torch
 from shapes import SHAPES, draw
 
-from recbole_vae_plugin.nn.autoencoder import AutoEncoder
-from recbole_vae_plugin.nn.denoising import DENOISING
-from recbole_vae_plugin.nn.heads import SplitHead
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence
-from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+from recbole_vae_plugin.nn.likelihoods import multinomial, reconstruction_loss
+from recbole_vae_plugin.nn.network import build_network
+from recbole_vae_plugin.nn.settings import Settings
 
 HIDDEN, CODE = 600, 200
 
@@ -67,12 +66,11 @@ class Step:
     """One optimiser step of Multi-VAE on a batch of users."""
 
     def __init__(self, interactions: Interactions, device: torch.device, dtype: torch.dtype):
-        denoising = DENOISING["dropout"](0.5, 0.0)
+        sizes = {"mlp_hidden_size": [HIDDEN], "latent_dimension": CODE}
+        settings = Settings.from_config(sizes, "SplitHead")
         self.interactions, self.device, self.dtype = interactions, device, dtype
         with device:
-            self.network = AutoEncoder(
-                interactions.n_items, "mlp", [HIDDEN], CODE, [HIDDEN], "tanh", denoising, SplitHead
-            )
+            self.network = build_network(settings, interactions.n_items)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=True)
 
     def __call__(self, users: torch.Tensor) -> None:
@@ -81,7 +79,7 @@ class Step:
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             code = self.network.encode(rows)
             hidden, output = self.network.decode(self.network.latent(code)), self.network.output
-            loss = reconstruction_loss(hidden, output.weight, output.bias, rows, "CE")
+            loss = reconstruction_loss(hidden, output.weight, output.bias, rows, multinomial)
             loss = loss + 0.2 * kl_divergence(code.mu, code.logvar).mean()
         loss.backward()
         self.optimizer.step()

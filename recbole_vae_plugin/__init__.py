@@ -8,19 +8,28 @@ import sys
 import warnings
 from importlib import import_module
 
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS, SHIPPED
 from recbole_vae_plugin.system import installation
 
 __version__ = "0.2.0"
 
 #: Name -> the module that holds it.
 _LAZY = {
-    **MODELS,
+    "AutoEncoderRecommender": "recbole_vae_plugin.models.base",
+    "VariationalRecommender": "recbole_vae_plugin.models.base",
     "Recommender": "recbole_vae_plugin.serving.recommender",
     "BundleError": "recbole_vae_plugin.serving.bundle",
     "RegistrationError": "recbole_vae_plugin.system.installation",
+    "register_activation": "recbole_vae_plugin.extending",
+    "register_denoising": "recbole_vae_plugin.extending",
+    "register_encoder": "recbole_vae_plugin.extending",
+    "register_head": "recbole_vae_plugin.extending",
+    "register_likelihood": "recbole_vae_plugin.extending",
+    "register_linear_branch": "recbole_vae_plugin.extending",
+    "register_model": "recbole_vae_plugin.extending",
+    "register_prior": "recbole_vae_plugin.extending",
 }
-__all__ = [*_LAZY, "__version__", "register"]
+__all__ = [*SHIPPED, *_LAZY, "__version__", "register"]
 
 
 def register() -> None:
@@ -38,12 +47,12 @@ def register() -> None:
 
 
 def __getattr__(name: str):
-    if name not in _LAZY:
+    if name not in _LAZY and name not in SHIPPED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        return getattr(import_module(_LAZY[name]), name)
+        return MODELS[name] if name in SHIPPED else getattr(import_module(_LAZY[name]), name)
     except ModuleNotFoundError as problem:
-        missing = installation.what_to_run() if name in MODELS else None
+        missing = installation.what_to_run() if name not in ("Recommender", "BundleError") else None
         if missing is None:
             raise
         raise ImportError(f"recbole_vae_plugin.{name}: {missing}") from problem

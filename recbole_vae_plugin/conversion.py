@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,11 @@ from recbole.utils import init_seed
 
 from recbole_vae_plugin.integration.data.titles import titles_of
 from recbole_vae_plugin.integration.training.archives import load_whole
-from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.nn.finite import check_weights
-from recbole_vae_plugin.nn.network import network_of
-from recbole_vae_plugin.nn.settings import Settings
+from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import FIRST, Vocabulary
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused
 
 #: Where RecBole models keep their network, in the names of a state dict.
@@ -65,15 +63,13 @@ def bundle_of(
             f"{file}: the data set {config['dataset']} has changed since: {len(names) - FIRST} items "
             f"now, {width - FIRST} when the model was trained"
         )
-    settings = Settings.from_config(config, width)
-    head = getattr(import_module(MODELS[config["model"]]), config["model"]).head
-    network = network_of(settings, head, width)
+    settings = MODELS[config["model"]].settings_of(config, width)
+    network = build_network(settings, width)
     network.load_state_dict(weights)
     check_weights(network)
     return Bundle(
         model=config["model"],
         dataset=config["dataset"],
-        head=head,
         settings=settings,
         network=network.eval(),
         vocabulary=Vocabulary(

@@ -9,26 +9,22 @@ import zipfile
 from pathlib import Path
 
 import torch
-import yaml
 
-import recbole_vae_plugin
-from recbole_vae_plugin.nn.network import network_of
-from recbole_vae_plugin.nn.settings import Settings
+from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.serving.bundle import Bundle
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 
 def small_bundle(model: str = "VAESplit", items: int = 40, **settings) -> Bundle:
     """A bundle of ``items`` items with the ids i0, i1, ..., the last of them the most popular."""
-    properties = Path(recbole_vae_plugin.__file__).parent / "properties" / f"{model}.yaml"
-    keys = {**yaml.safe_load(properties.read_text()), "mlp_hidden_size": [16], "latent_dimension": 4}
-    checked = Settings.from_config(keys | settings, items + 1)
-    head = getattr(recbole_vae_plugin, model).head
+    keys = {"mlp_hidden_size": [16], "latent_dimension": 4}
+    checked = MODELS[model].settings_of(keys | settings, items + 1)
     torch.manual_seed(1)
-    network = network_of(checked, head, items + 1).eval().requires_grad_(False)
+    network = build_network(checked, items + 1).eval().requires_grad_(False)
     ids = [f"i{item}" for item in range(items)]
     titles = [f"Film {item}" for item in range(items)]
-    return Bundle(model, "planted", head, checked, network, Vocabulary(ids, list(range(items)), titles))
+    return Bundle(model, "planted", checked, network, Vocabulary(ids, list(range(items)), titles))
 
 
 def parts_of(file: Path) -> dict[str, bytes]:

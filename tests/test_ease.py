@@ -13,10 +13,10 @@ from conftest import CONFIGS, interaction_of, users_of
 from contract import fit, scores_of
 from recbole.trainer import Trainer
 
+from recbole_vae_plugin.integration.config.keys import default_keys
 from recbole_vae_plugin.integration.training.line_search import MOST, climb
-from recbole_vae_plugin.models import PROPERTIES
 from recbole_vae_plugin.nn import ease as ease_module
-from recbole_vae_plugin.nn.ease import LinearBranch, ease
+from recbole_vae_plugin.nn.ease import EASE, ease
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.settings.validation import number
 
@@ -84,7 +84,7 @@ def test_without_regularisation_an_item_that_nobody_has_is_refused(interactions)
 
 
 def test_the_branch_adds_its_weighted_product(dense, interactions):
-    branch = LinearBranch(ITEMS)
+    branch = EASE(ITEMS)
     branch.B.normal_()
     branch.weight.fill_(2.5)
     users = torch.tensor([7, 0, 59])
@@ -97,7 +97,7 @@ def test_the_branch_adds_its_weighted_product(dense, interactions):
 def test_kept_products_change_nothing(dense, interactions, monkeypatch, room):
     """Rows in and out of the room, in another order, with other values, with another weight."""
     monkeypatch.setattr(ease_module, "KEPT", room)
-    branch = LinearBranch(ITEMS)
+    branch = EASE(ITEMS)
     branch.B.copy_(torch.randn(ITEMS, ITEMS))
     batches = [interactions.rows(torch.tensor(users)) for users in ([7, 9], [9, 7], [3], [7, 9])]
     batches.append(batches[0].with_values(batches[0].values * 2))
@@ -214,7 +214,7 @@ class TestInTraining:
     def test_tuned_settings_are_known_and_train(self, prepare, file):
         # the KL term's weight stays the same, so that losses compare
         keys = yaml.safe_load(file.read_text()) | {"epochs": 4, "eval_step": 2, "total_anneal_steps": 0}
-        defaults = yaml.safe_load((PROPERTIES / f"{keys['model']}.yaml").read_text())
+        defaults = default_keys(keys["model"])
         recboles = {"model", "learning_rate", "epochs", "eval_step", "stopping_step"}
         assert set(keys) - set(defaults) <= recboles
         run = prepare(keys.pop("model"), **keys)
@@ -247,7 +247,7 @@ class TestInTraining:
         assert run.model.network.linear.weight == number("linear_weight", 0.7, 0) == pytest.approx(0.7)
 
     def test_a_catalogue_too_large_is_refused_before_its_matrix_is_made(self, prepare, monkeypatch):
-        monkeypatch.setattr("recbole_vae_plugin.nn.settings.MOST_ITEMS", 40)
+        monkeypatch.setattr("recbole_vae_plugin.nn.ease.MAX_ITEMS", 40)
         with pytest.raises(ValueError, match="linear_branch: got 'ease'; allowed: none with 41 items"):
             prepare("VAESplit", linear_branch="ease")
 
@@ -261,7 +261,7 @@ class TestInTraining:
             copied.append(branch)
             return branch
 
-        monkeypatch.setattr(LinearBranch, "__deepcopy__", __deepcopy__, raising=False)
+        monkeypatch.setattr(EASE, "__deepcopy__", __deepcopy__, raising=False)
         counted = []
         for linear_branch in ("none", "ease"):
             run = prepare("DAE", linear_branch=linear_branch)

@@ -129,11 +129,10 @@ def test_a_repeatable_evaluation_falls_back_on_recboles(prepare):
 
 def test_a_step_on_histories_that_no_table_could_hold():
     """One user with 2 million items: a table of 100,000 users would be 2.4 TB."""
-    from recbole_vae_plugin.nn.autoencoder import AutoEncoder
-    from recbole_vae_plugin.nn.denoising import DropoutDenoising
-    from recbole_vae_plugin.nn.heads import SplitHead
     from recbole_vae_plugin.nn.interactions import Interactions
-    from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+    from recbole_vae_plugin.nn.likelihoods import multinomial, reconstruction_loss
+    from recbole_vae_plugin.nn.network import build_network
+    from recbole_vae_plugin.nn.settings import Settings
 
     n_users, n_items = 100_000, 2_000_000
     users = torch.cat([torch.zeros(n_items, dtype=torch.int64), torch.arange(n_users)])
@@ -142,10 +141,12 @@ def test_a_step_on_histories_that_no_table_could_hold():
     size = sum(buffer.numel() * buffer.element_size() for buffer in interactions.buffers())
     assert size <= 12 * (n_items + n_users)
 
-    network = AutoEncoder(n_items, "mlp", [4], 2, [4], "tanh", DropoutDenoising(0.5), SplitHead)
+    settings = Settings.from_config({"mlp_hidden_size": [4], "latent_dimension": 2}, "SplitHead")
+    network = build_network(settings, n_items)
     rows = interactions.rows(torch.tensor([0, 1, 99_999]))
     hidden = network.decode(network.latent(network.encode(rows)))
-    loss = reconstruction_loss(hidden, network.output.weight, network.output.bias, rows, "CE", budget=n_items)
+    output = network.output
+    loss = reconstruction_loss(hidden, output.weight, output.bias, rows, multinomial, budget=n_items)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(weight.grad.isfinite().all() for weight in network.parameters())

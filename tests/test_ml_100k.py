@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import CONFIGS
 
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 VARIANTS = sorted((CONFIGS / "models").glob("*.yaml"))
 SETTINGS = {"show_progress": False, "state": "ERROR", "seed": 2020}

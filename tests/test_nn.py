@@ -180,7 +180,7 @@ def test_sampling_everything_is_the_exact_loss(rows, output):
     output = [output[0][2:], *output[1:]]
     torch.manual_seed(0)
     sampled = sampled_multinomial_loss(*output, some, samples=1000)
-    exact = reconstruction_loss(*output, some, "CE")
+    exact = reconstruction_loss(*output, some, LIKELIHOODS["CE"])
     torch.testing.assert_close(sampled, exact)
     gradients = (torch.autograd.grad(loss, output) for loss in (sampled, exact))
     for gradient, reference in zip(*gradients):
@@ -214,7 +214,7 @@ def output():
 @pytest.mark.parametrize("loss_type", LIKELIHOODS)
 @pytest.mark.parametrize("budget", [10**9, 2 * N_ITEMS, 1], ids=["whole", "two users", "one user"])
 def test_reconstruction_against_torch_distributions(rows, dense, output, loss_type, budget):
-    loss = reconstruction_loss(*output, rows, loss_type, budget)
+    loss = reconstruction_loss(*output, rows, LIKELIHOODS[loss_type], budget)
     scores = output[0] @ output[1].T + output[2]
     expected = -log_probability(scores, dense, loss_type).mean()
     torch.testing.assert_close(loss, expected)
@@ -227,14 +227,14 @@ def test_reconstruction_against_torch_distributions(rows, dense, output, loss_ty
 @pytest.mark.parametrize("loss_type", LIKELIHOODS)
 def test_reconstruction_with_parts_that_need_no_gradient(rows, output, loss_type):
     output[1].requires_grad_(False)
-    reconstruction_loss(*output, rows, loss_type).backward()
+    reconstruction_loss(*output, rows, LIKELIHOODS[loss_type]).backward()
     assert output[1].grad is None and output[0].grad is not None
     with torch.no_grad():
-        assert not reconstruction_loss(*output, rows, loss_type).requires_grad
+        assert not reconstruction_loss(*output, rows, LIKELIHOODS[loss_type]).requires_grad
 
 
 def test_reconstruction_says_that_it_can_be_differentiated_once(rows, output):
-    loss = reconstruction_loss(*output, rows, "CE")
+    loss = reconstruction_loss(*output, rows, LIKELIHOODS["CE"])
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="only once"):
         loss.backward()
@@ -243,9 +243,9 @@ def test_reconstruction_says_that_it_can_be_differentiated_once(rows, output):
 @pytest.mark.parametrize("loss_type", LIKELIHOODS)
 def test_reconstruction_in_bfloat16_is_near(rows, output, loss_type):
     output = [tensor.detach().float().requires_grad_() for tensor in output]
-    exact = torch.autograd.grad(reconstruction_loss(*output, rows, loss_type), output)
+    exact = torch.autograd.grad(reconstruction_loss(*output, rows, LIKELIHOODS[loss_type]), output)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = reconstruction_loss(*output, rows, loss_type)
+        loss = reconstruction_loss(*output, rows, LIKELIHOODS[loss_type])
     assert loss.dtype == torch.float32
     for gradient, reference in zip(torch.autograd.grad(loss, output), exact):
         assert gradient.dtype == torch.float32

@@ -23,7 +23,7 @@ from recbole_vae_plugin.cli.processes import free_port
 from recbole_vae_plugin.cli.run_recbole import main
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.distributed.ranks import LAUNCH_SETTINGS, SharedBatches, as_single_process
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 RUN = [sys.executable, "-m", "recbole_vae_plugin.cli.run_recbole"]
 

@@ -11,11 +11,11 @@ from conftest import interaction_of, users_of
 from contract import fit
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from recbole_vae_plugin.nn.autoencoder import AutoEncoder
-from recbole_vae_plugin.nn.denoising import DropoutDenoising
-from recbole_vae_plugin.nn.heads import Code, TwinHead
+from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS, CompositePrior, StandardPrior, VampPrior
+from recbole_vae_plugin.nn.settings import Settings
 
 ITEMS, D = 9, 4
 
@@ -23,7 +23,8 @@ ITEMS, D = 9, 4
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    built = AutoEncoder(ITEMS, "mlp", [6], D, [6], "tanh", DropoutDenoising(0.5), TwinHead).double()
+    settings = Settings.from_config({"mlp_hidden_size": [6], "latent_dimension": D}, "TwinHead")
+    built = build_network(settings, ITEMS).double()
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter)
     return built
@@ -46,7 +47,7 @@ def log_q(z, code):
 
 
 def test_composite_density_is_that_of_a_mixture_in_each_dimension(network, rows, code):
-    prior = CompositePrior(network, 1)
+    prior = CompositePrior(network)
     z = code.sample()
     earlier = network.head(network.encoder(rows.l2_normalised()))
     means = torch.stack([torch.zeros(3, D), earlier.mu, torch.zeros(3, D)], -1)
@@ -58,13 +59,13 @@ def test_composite_density_is_that_of_a_mixture_in_each_dimension(network, rows,
 
 
 def test_the_earlier_encoder_stays_until_it_is_told(network, rows, code):
-    prior = CompositePrior(network, 1)
+    prior = CompositePrior(network)
     z = code.sample()
     before = prior.kl(z, code, rows, network)
     with torch.no_grad():
         network.head.mu.bias += 1
     torch.testing.assert_close(prior.kl(z, code, rows, network), before)
-    prior.remember(network)
+    prior.end_of_encoder_updates(network)
     assert not torch.allclose(prior.kl(z, code, rows, network), before)
     assert not any(parameter.requires_grad for parameter in prior.parameters())
 
@@ -103,7 +104,7 @@ def test_estimates_come_near_the_exact_term(network, rows, code):
         for layer in (network.head.mu, network.head.logvar):
             layer.weight.zero_(), layer.bias.zero_()
     vamp = VampPrior(network, 1).double()
-    exact = StandardPrior(network, 1).kl(code.mu, code, rows, network)
+    exact = StandardPrior(network).kl(code.mu, code, rows, network)
     samples = [vamp.kl(code.sample(), code, rows, network).detach() for _ in range(5000)]
     torch.testing.assert_close(torch.stack(samples).mean(0), exact, rtol=0, atol=0.15)
 

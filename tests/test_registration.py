@@ -16,7 +16,8 @@ import yaml
 from conftest import users_of
 
 from recbole_vae_plugin.integration import registration
-from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.integration.config.default_files import default_file
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 
 def python(code: str, **environment) -> subprocess.CompletedProcess:
@@ -48,7 +49,7 @@ class TestConfig:
 
         for model in MODELS:
             config = Config(model=model, dataset="ml-100k")
-            defaults = yaml.safe_load((PROPERTIES / f"{model}.yaml").read_text())
+            defaults = yaml.safe_load(default_file(model))
             assert config.model_class.__name__ == model
             for key in set(defaults) - {"train_neg_sample_args"}:
                 assert config[key] == defaults[key], key
@@ -334,7 +335,7 @@ class TestManners:
         registration.check_version("1.2.1")
 
     def test_a_name_that_recbole_has_is_refused(self, monkeypatch):
-        monkeypatch.setitem(MODELS, "MultiVAE", "somewhere")
+        monkeypatch.setitem(MODELS._places, "MultiVAE", "somewhere:MultiVAE")
         with pytest.raises(ImportError, match="MultiVAE.*already provided by RecBole itself"):
             registration.register()
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from recbole_vae_plugin.cli.run_recbole import main
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 
 @pytest.fixture

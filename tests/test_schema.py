@@ -8,7 +8,7 @@ from recbole.config import Config
 
 from recbole_vae_plugin.integration.config.keys import builtin_models
 from recbole_vae_plugin.integration.config.types import as_kind, default_files, kinds_of_keys
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 
 def value_of(key: str, value, model: str = "VAESplit", **more):

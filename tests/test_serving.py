@@ -19,10 +19,10 @@ from scipy.sparse import csr_matrix
 import recbole_vae_plugin
 from recbole_vae_plugin import Recommender
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.serving import recommender as recommender_module
 from recbole_vae_plugin.serving.bundle import write_bundle
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 WARNING_FREE = pytest.mark.filterwarnings("error")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import recbole_vae_plugin
 from recbole_vae_plugin import autoload
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.installation import (
     INSTALL_RECBOLE,
     PACKAGE,
@@ -141,7 +142,7 @@ def registration() -> Iterator[str]:
         raise Problem("the entry point for torch is missing or outdated; install the package again")
     from recbole.utils import get_model
 
-    for name in recbole_vae_plugin.MODELS:
+    for name in MODELS:
         yield f"{name}: {get_model(name).__module__}"
 
 

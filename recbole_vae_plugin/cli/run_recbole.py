@@ -16,11 +16,12 @@ from recbole_vae_plugin.cli.errors import report
 from recbole_vae_plugin.cli.processes import USUAL_PORT, check_processes, launch
 from recbole_vae_plugin.cli.terminal import print_what_can_be_shown
 from recbole_vae_plugin.integration.config import checks
-from recbole_vae_plugin.integration.config.keys import builtin_models, documented_keys
+from recbole_vae_plugin.integration.config.default_files import documented_keys
+from recbole_vae_plugin.integration.config.keys import builtin_models
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.training.resuming import checkpoint_to_resume
-from recbole_vae_plugin.models import MODELS
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused
 
 EXAMPLES = """\
@@ -171,7 +172,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def describe_models() -> str:
-    """The models and the keys of ours, with defaults, from the files in ``properties/``."""
+    """The models and the keys of ours, with defaults."""
     lines = ["models of this package and their keys (default in brackets):"]
     described: dict[tuple, list[str]] = {}
     for model in MODELS:

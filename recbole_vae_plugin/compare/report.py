@@ -167,10 +167,9 @@ def collapses(comparison: Comparison, dataset: str) -> list[str]:
 
 def default_of(model: str, key: str):
     """The default of one of our models."""
-    from recbole_vae_plugin.models import PROPERTIES
-    from recbole_vae_plugin.settings.config_files import read_config_file
+    from recbole_vae_plugin.settings.model_registry import MODELS
 
-    return read_config_file(PROPERTIES / f"{model}.yaml")[key]
+    return next(each.plain_default for each in MODELS[model].every_key() if each.name == key)
 
 
 def data_of(comparison: Comparison, dataset: str) -> dict:

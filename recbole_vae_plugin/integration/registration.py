@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib import import_module, util
+from importlib import util
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +25,7 @@ from recbole_vae_plugin.integration.patching import (
     apply_postponed,
     patch_of,
 )
-from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
 SUPPORTED = ((1, 2, 1), (1, 3))
@@ -43,7 +43,7 @@ class ModelModule(ModuleType):
         if name != self.__dict__.get("model"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         apply_postponed()
-        return getattr(import_module(MODELS[name]), name)
+        return MODELS[name]
 
 
 def register() -> None:
@@ -65,10 +65,14 @@ def register() -> None:
         ) from problem
     for name in MODELS:
         check_name_is_free(name)
-    for name in MODELS:
-        sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
+        provide_model(name)
     ray_tune.provide_ray()
     apply_patches()
+
+
+def provide_model(name: str) -> None:
+    """Have RecBole find a model of :data:`MODELS`."""
+    sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
 
 
 def check_version(found: str) -> None:
@@ -106,7 +110,7 @@ def lookup_module(name: str) -> str:
 
 @patch_of("recbole.config.configurator")
 def defaults_from_our_properties(configurator) -> None:
-    """A model's default file is read right after RecBole's overall one, so that the data set's
+    """A model's defaults are taken right after RecBole's overall ones, so that the data set's
     defaults, config files, dicts and the command line override it as they do for RecBole's."""
     read = configurator.Config._update_internal_config_dict
 
@@ -114,7 +118,8 @@ def defaults_from_our_properties(configurator) -> None:
     def read_ours_too(self, file):
         result = read(self, file)
         if Path(file).name == "overall.yaml" and self.model in MODELS:
-            read(self, PROPERTIES / f"{self.model}.yaml")
+            defaults = {key.name: key.plain_default for key in MODELS[self.model].every_key()}
+            self.internal_config_dict.update(defaults)
         return result
 
     configurator.Config._update_internal_config_dict = read_ours_too
@@ -147,10 +152,9 @@ def loaders_of_users(data_utils) -> None:
 @patch_of("recbole.trainer")
 def trainer_of_our_models(trainer) -> None:
     """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
-    names = {f"{name}Trainer" for name in MODELS}
 
     def find(name: str):
-        if name not in names:
+        if name.removesuffix("Trainer") not in MODELS or not name.endswith("Trainer"):
             raise AttributeError(f"module {trainer.__name__!r} has no attribute {name!r}")
         from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
@@ -14,17 +15,40 @@ from torch import Tensor, nn
 from recbole_vae_plugin.integration.data.held_out import with_fold_in
 from recbole_vae_plugin.integration.data.identity import differences, identity
 from recbole_vae_plugin.integration.data.loaders import interactions_of
-from recbole_vae_plugin.nn.ease import ease
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import HEADS, Code
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.nn.kl import linear_annealing
-from recbole_vae_plugin.nn.likelihoods import reconstruction_loss
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, reconstruction_loss
+from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES
 from recbole_vae_plugin.nn.monitor import Monitor
-from recbole_vae_plugin.nn.network import network_of
+from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
-from recbole_vae_plugin.nn.settings import KLSettings, LinearSettings, Settings
-from recbole_vae_plugin.settings.validation import Refused
+from recbole_vae_plugin.nn.settings import KLSettings, Settings
+from recbole_vae_plugin.settings.keys import Key, keys_of, setting
+from recbole_vae_plugin.settings.validation import CheckedByRecBole, Refused
+
+
+@dataclass(frozen=True)
+class RunDefaults:
+    """Keys of RecBole's whose defaults are others for models that train on users."""
+
+    train_batch_size: int = setting(500, CheckedByRecBole("int"), "The number of users in a training batch.")
+    eval_batch_size: int = setting(
+        4096,
+        CheckedByRecBole("int"),
+        "The largest number of users scored at once in evaluation; fewer where the catalogue is large.",
+    )
+    train_neg_sample_args: dict | None = setting(
+        None,
+        CheckedByRecBole("dict"),
+        "Not used: every item outside a user's history counts as a negative.",
+    )
+    enable_amp: bool | None = setting(
+        None,
+        CheckedByRecBole("bool"),
+        "Mixed precision while training; ~: bfloat16 where the processor computes in it.",
+    )
 
 
 class AutoEncoderRecommender(GeneralRecommender):
@@ -47,10 +71,12 @@ class AutoEncoderRecommender(GeneralRecommender):
 
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
-        settings = Settings.from_config(config, self.n_items)
-        self.loss_type = settings.loss_type
-        self.sampled_items = settings.sampled_items
-        self.linear_settings = LinearSettings.from_config(config)
+        self.check(config)
+        settings = self.settings_of(config, self.n_items)
+        self.likelihood = LIKELIHOODS.build(settings.loss_type, settings.components)
+        self.sampled_items = settings.components["sampled_items"]
+        #: of the branch that is chosen; ``None`` without one
+        self.linear_settings = LINEAR_BRANCHES.read(settings.linear_branch, config)
         self.monitor = Monitor()
         #: users in the step's batch where several processes share it, else None
         self.joint_users: int | None = None
@@ -67,7 +93,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         scored = with_fold_in(dataset)
         #: what users are scored from: their interactions, or their fold-in if they are held out
         self.histories = self.interactions if scored is dataset else interactions_of(scored)
-        self.network = network_of(settings, self.head, self.n_items)
+        self.network = build_network(settings, self.n_items)
 
     @cached_property
     def data(self) -> Tensor:
@@ -97,14 +123,28 @@ class AutoEncoderRecommender(GeneralRecommender):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     @classmethod
+    def settings_of(cls, config, n_items: int | None = None) -> Settings:
+        """The checked settings of the network; see ``Settings.from_config``."""
+        return Settings.from_config(config, HEADS.name_of(cls.head), n_items)
+
+    @classmethod
+    def every_key(cls) -> list[Key]:
+        """Every key of the model, each with its default, its check and its help."""
+        return [
+            *Settings.every_key(HEADS.name_of(cls.head)),
+            *LINEAR_BRANCHES.all_keys(),
+            *keys_of(RunDefaults),
+        ]
+
+    @classmethod
     def check(cls, config) -> None:
         """Refuse bad values before any data is loaded.
 
         Raises:
             ValueError: a key of the model has a value that is not allowed.
         """
-        Settings.from_config(config)
-        LinearSettings.from_config(config)
+        settings = cls.settings_of(config)
+        LINEAR_BRANCHES.check(config, settings.linear_branch)
 
     def fit_linear_branch(self) -> None:
         """Compute the linear branch from the histories. Training the rest neither reads nor changes it.
@@ -113,11 +153,7 @@ class AutoEncoderRecommender(GeneralRecommender):
             ValueError: `linear_reg_weight` is too small.
         """
         linear, settings = self.network.linear, self.linear_settings
-        # a second matrix would double the memory
-        out = linear.B if linear.B.device.type == "cpu" else None
-        B = ease(self.interactions, settings.reg_weight, settings.dropout_prob, settings.user_power, out)
-        if B is not linear.B:
-            linear.B.copy_(B)
+        linear.fit(self.interactions, settings)
         if settings.weight is not None:
             linear.weight.fill_(settings.weight)
 
@@ -131,7 +167,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         if self.sampled_items:
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
         else:
-            loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.loss_type)
+            loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.likelihood)
         return loss + self.penalty(code, z, loss, rows)
 
     def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor | float:
@@ -202,10 +238,14 @@ class VariationalRecommender(AutoEncoderRecommender):
     def __init__(self, config, dataset):
         super().__init__(config, dataset)
         users = (self.interactions.offsets.diff() > 0).sum().item()
-        steps_per_epoch = max(1, math.ceil(users / config["train_batch_size"]))
-        self.kl = KLSettings.from_config(config, steps_per_epoch)
-        self.prior = PRIORS[self.kl.prior](self.network, self.kl.prior_components)
+        self.kl = KLSettings.from_config(config)
+        self.anneal_steps = self.kl.anneal_steps(max(1, math.ceil(users / config["train_batch_size"])))
+        self.prior = PRIORS.build(self.kl.prior, config, self.network)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
+
+    @classmethod
+    def every_key(cls) -> list[Key]:
+        return [*super().every_key(), *KLSettings.every_key()]
 
     @classmethod
     def check(cls, config) -> None:
@@ -215,7 +255,7 @@ class VariationalRecommender(AutoEncoderRecommender):
     @property
     def beta(self) -> Tensor:
         """The present weight of the KL term, shape ``[]``."""
-        return linear_annealing(self.n_updates, self.kl.total_anneal_steps, self.kl.anneal_cap)
+        return linear_annealing(self.n_updates, self.anneal_steps, self.kl.anneal_cap)
 
     @property
     def phases(self) -> list[tuple[str | None, int]]:
@@ -224,8 +264,8 @@ class VariationalRecommender(AutoEncoderRecommender):
         return list(zip(("encoder", "decoder"), self.kl.alternating_updates))
 
     def end_phase(self, part: str | None) -> None:
-        if self.kl.prior == "composite" and part != "decoder":
-            self.prior.remember(self.network)
+        if part != "decoder":
+            self.prior.end_of_encoder_updates(self.network)
 
     def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor:
         """beta x KL(q(z|x) || p(z)) with the `prior` p, averaged or added up over users (`kl_reduction`).

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from recbole_vae_plugin.nn.ease import LinearBranch
-from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Rows
-from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer, hidden_layers, xavier_normal
+from recbole_vae_plugin.nn.layers import OutputLayer, hidden_layers, xavier_normal
+from recbole_vae_plugin.nn.linear import LinearBranch
 
 
 class AutoEncoder(nn.Module):
@@ -18,40 +17,33 @@ class AutoEncoder(nn.Module):
 
     Args:
         n_items: width of the input and of the output.
-        encoder: a name in :data:`~recbole_vae_plugin.nn.encoders.ENCODERS`.
-        hidden_size: widths of the encoder's hidden layers, input side first; may be empty.
-        latent_dimension: d, the size of the code.
-        decoder_hidden_size: widths of the decoder's hidden layers, code side first.
-        activation: a name in :data:`~recbole_vae_plugin.nn.layers.ACTIVATIONS`.
         denoising: a module of :mod:`~recbole_vae_plugin.nn.denoising`.
-        head: a class of :mod:`~recbole_vae_plugin.nn.heads`.
-        linear_branch: whether a :class:`~recbole_vae_plugin.nn.ease.LinearBranch` adds to the scores.
+        encoder: from rows to hidden states; a module of :mod:`~recbole_vae_plugin.nn.encoders`.
+        head: from hidden states to a code; a module of :mod:`~recbole_vae_plugin.nn.heads`.
+        decoder_sizes: the code's size, then the widths of the decoder's hidden layers, which may be none.
+        activation: of the decoder, a name in :data:`~recbole_vae_plugin.nn.layers.ACTIVATIONS`.
+        linear: a branch that adds to the scores.
     """
 
     def __init__(
         self,
         n_items: int,
-        encoder: str,
-        hidden_size: Sequence[int],
-        latent_dimension: int,
-        decoder_hidden_size: Sequence[int],
-        activation: str,
         denoising: nn.Module,
-        head: type[nn.Module],
-        linear_branch: bool = False,
+        encoder: nn.Module,
+        head: nn.Module,
+        decoder_sizes: Sequence[int],
+        activation: str,
+        linear: LinearBranch | None = None,
     ):
         super().__init__()
-        widths = [n_items, *hidden_size]
-        decoder = [latent_dimension, *decoder_hidden_size]
-        head_layer = nn.Linear if hidden_size else InputLayer
         self.denoising = denoising
         #: whether histories are noisy while training
         self.noisy = True
-        self.encoder = ENCODERS[encoder](widths, activation)
-        self.head = head(widths[-1], latent_dimension, activation, layer=head_layer)
-        self.decoder = hidden_layers(decoder, activation)
-        self.output = OutputLayer(decoder[-1], n_items)
-        self.linear = LinearBranch(n_items) if linear_branch else None
+        self.encoder = encoder
+        self.head = head
+        self.decoder = hidden_layers(decoder_sizes, activation)
+        self.output = OutputLayer(decoder_sizes[-1], n_items)
+        self.linear = linear
         self.apply(xavier_normal)
 
     def encode(self, rows: Rows) -> Code:

@@ -1,66 +1,79 @@
-"""A linear item-item model in closed form, as a branch beside the deep one: the `linear_branch` axis."""
+"""EASE, a linear branch in closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
-from recbole_vae_plugin.settings.validation import Refused
+from recbole_vae_plugin.nn.linear import LinearBranch, register_linear_branch
+from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.validation import Number, Refused, refuse
 
 #: With more items the matrix alone would take more than 10 GB.
-MOST_ITEMS = 50_000
-#: Numbers of the matrix that are worked on at once, beside the matrix itself.
-PART = 2**22
-#: Products that are kept while weights are tried: 512 MiB.
-KEPT = 2**27
+MAX_ITEMS = 50_000
+#: Numbers of the matrix that are processed at once, next to the matrix itself.
+CHUNK_SIZE = 2**22
 
 
-class LinearBranch(nn.Module):
-    """Adds ``weight`` x (x @ B) to the scores of a history x of zeros and ones.
-
-    Both are buffers: closed forms and choices, not gradients, set them; checkpoints carry them.
+@register_linear_branch("ease")
+class EASE(LinearBranch):
+    """Scores of a history x: x @ B.
 
     Attributes:
         B: float32 ``[n_items, n_items]``, line i what having item i adds to each item's score.
-        weight: float32 ``[]``, in units of the deep model's scores.
     """
 
     B: Tensor
-    weight: Tensor
+
+    @dataclass(frozen=True)
+    class Settings(LinearBranch.Settings):
+        reg_weight: float = setting(
+            300.0,
+            Number(0),
+            "With 'ease': the L2 regularisation lambda, on the scale of the items' numbers of users.",
+            key="linear_reg_weight",
+        )
+        dropout_prob: float = setting(
+            0.5,
+            Number(0, below=1),
+            "With 'ease': dropout of its input, in expectation (Steck 2020); 0: none.",
+            key="linear_dropout_prob",
+        )
+        user_power: float = setting(
+            0.5,
+            Number(0),
+            "With 'ease': a user with n items weighs n to the minus this power, 1 in the mean; 0: all alike.",
+            key="linear_user_power",
+        )
 
     def __init__(self, n_items: int):
-        super().__init__()
+        super().__init__(n_items)
         self.register_buffer("B", torch.zeros(n_items, n_items))
-        self.register_buffer("weight", torch.ones(()))
-        self._kept: list[tuple[Rows, Tensor]] | None = None
 
-    @contextmanager
-    def keeping_products(self) -> Iterator[None]:
-        """Within it rows that come again, as with one weight after another, cost no second product, up to
-        :data:`KEPT` numbers of them. B must stay as it is."""
-        self._kept = []
-        try:
-            yield
-        finally:
-            self._kept = None
+    @staticmethod
+    def check_catalogue(n_items: int) -> None:
+        if n_items > MAX_ITEMS:
+            allowed = f"none with {n_items} items; a matrix of all pairs is made for at most {MAX_ITEMS}"
+            refuse("linear_branch", "ease", allowed)
 
-    def forward(self, rows: Rows) -> Tensor:
-        """Returns ``[B, n_items]``."""
-        return self.weight * self._product(rows)
+    def fit(self, interactions: Interactions, settings: Settings) -> None:
+        """See :func:`ease`.
 
-    def _product(self, rows: Rows) -> Tensor:
-        for before, product in self._kept or ():
-            if rows.equal(before):
-                return product
-        product = rows @ self.B
-        if self._kept is not None and sum(kept.numel() for _, kept in self._kept) + product.numel() <= KEPT:
-            self._kept.append((rows, product))
-        return product
+        Raises:
+            ValueError: `linear_reg_weight` is too small or too large.
+        """
+        # a second matrix would double the memory
+        out = self.B if self.B.device.type == "cpu" else None
+        B = ease(interactions, settings.reg_weight, settings.dropout_prob, settings.user_power, out)
+        if B is not self.B:
+            self.B.copy_(B)
+
+    def product(self, rows: Rows) -> Tensor:
+        return rows @ self.B
 
     def extra_repr(self) -> str:
         return f"n_items={len(self.B)}"
@@ -79,8 +92,8 @@ def ease(
     Here users are weighted, G = X' W X, and dropout of the input is regularised for in expectation,
     G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020).
 
-    It works in place: beside B it takes memory for the histories and for :data:`PART` numbers. Time grows
-    with the cube of the items.
+    It works in place: next to B it takes memory for the histories and for :data:`CHUNK_SIZE` numbers.
+    Time grows with the cube of the items.
 
     Args:
         interactions: the histories, X.
@@ -121,9 +134,9 @@ def weighted_gram(interactions: Interactions, user_power: float, out: np.ndarray
     entries = weights.sqrt().float()[interactions.users()].cpu().numpy()
     by_user = csr_matrix((entries, indices, indptr), shape)
     by_item = by_user.T.tocsr()
-    part = max(1, PART // shape[1])
-    for begin in range(0, shape[1], part):
-        (by_item[begin : begin + part] @ by_user).toarray(out=out[begin : begin + part])
+    chunk = max(1, CHUNK_SIZE // shape[1])
+    for begin in range(0, shape[1], chunk):
+        (by_item[begin : begin + chunk] @ by_user).toarray(out=out[begin : begin + chunk])
 
 
 def inverse(matrix: np.ndarray) -> None:
@@ -137,9 +150,9 @@ def inverse(matrix: np.ndarray) -> None:
         factor, problem = lapack.spotri(factor, lower=True, overwrite_c=True)
     if problem:
         raise Refused("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
-    part = max(1, PART // len(matrix))
-    for begin in range(0, len(matrix), part):
-        end = min(begin + part, len(matrix))
+    chunk = max(1, CHUNK_SIZE // len(matrix))
+    for begin in range(0, len(matrix), chunk):
+        end = min(begin + chunk, len(matrix))
         matrix[end:, begin:end] = matrix[begin:end, end:].T
         block = matrix[begin:end, begin:end]
         block[:] = np.triu(block) + np.triu(block, 1).T

@@ -7,13 +7,22 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, hidden_layers
+from recbole_vae_plugin.settings.registry import Registry
+from recbole_vae_plugin.settings.validation import refuse
+
+#: Name -> callable with the widths, the input's first, an activation's name and its own settings. It may
+#: have a ``check_sizes`` that refuses lists of hidden widths.
+ENCODERS: Registry = Registry("encoder", key="encoder")
+register_encoder = ENCODERS.register
 
 
+@register_encoder("mlp")
 def mlp(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """One activated linear layer after the other; none where ``sizes`` is the input's width alone."""
     return hidden_layers(sizes, activation, first=InputLayer)
 
 
+@register_encoder("dense")
 class DenselyConnected(nn.Module):
     """Layers of one width, each of which adds up all that came before it (RecVAE, Shenbin et al., WSDM
     2020).
@@ -34,6 +43,17 @@ class DenselyConnected(nn.Module):
         self.others = nn.ModuleList(nn.Linear(width, width) for _ in sizes[2:])
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in sizes[1:])
         self.activation = ACTIVATIONS[activation]()
+
+    @staticmethod
+    def check_sizes(hidden: Sequence[int]) -> None:
+        """Refuse hidden layers of several widths.
+
+        Raises:
+            ValueError: names the key, the value and what is allowed.
+        """
+        if len(set(hidden)) != 1:
+            allowed = "with encoder dense, layers of one width, such as [600, 600]"
+            refuse("mlp_hidden_size", list(hidden), allowed)
 
     def forward(self, rows) -> Tensor:
         """``rows``: B sparse rows, or a dense ``[B, n_items]``. Returns ``[B, width]``."""
@@ -64,11 +84,9 @@ class GatedLayer(nn.Module):
         return self.activation(self.values(x)) * self.gates(x).sigmoid()
 
 
+@register_encoder("gated")
 def gated(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """Gated layers, one after the other."""
     layers = [InputLayer] + [nn.Linear] * (len(sizes) - 2)
     widths = zip(sizes[:-1], sizes[1:])
     return nn.Sequential(*(GatedLayer(*pair, activation, layer) for pair, layer in zip(widths, layers)))
-
-
-ENCODERS = {"mlp": mlp, "dense": DenselyConnected, "gated": gated}

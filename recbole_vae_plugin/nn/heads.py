@@ -14,6 +14,11 @@ from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.kl import at_least_float32
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
+from recbole_vae_plugin.settings.registry import Registry
+
+#: Class name, as a bundle states it, -> class. A model names its head.
+HEADS: Registry[type[nn.Module]] = Registry("head", key="head")
+register_head = HEADS.register
 
 
 class Code(NamedTuple):
@@ -35,6 +40,7 @@ class Code(NamedTuple):
         return mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
 
 
+@register_head()
 class SplitHead(nn.Module):
     """One linear layer of size 2d, cut in half: mu first, then logvar."""
 
@@ -46,6 +52,7 @@ class SplitHead(nn.Module):
         return Code(*self.both(hidden).chunk(2, dim=-1))
 
 
+@register_head()
 class TwinHead(nn.Module):
     """Two linear layers of size d, one for mu and one for logvar."""
 
@@ -58,6 +65,7 @@ class TwinHead(nn.Module):
         return Code(self.mu(hidden), self.logvar(hidden))
 
 
+@register_head()
 class DeterministicHead(nn.Module):
     """One activated linear layer of size d: no sampling, no KL (Mult-DAE, Liang et al. 2018)."""
 
@@ -68,7 +76,3 @@ class DeterministicHead(nn.Module):
 
     def forward(self, hidden) -> Code:
         return Code(self.activation(self.code(hidden)), None)
-
-
-#: Class name -> class: what a file that names its head may mean.
-HEADS = {head.__name__: head for head in (SplitHead, TwinHead, DeterministicHead)}

@@ -7,8 +7,13 @@ from collections.abc import Sequence
 from torch import Tensor, empty, nn
 
 from recbole_vae_plugin.nn.interactions import Rows
+from recbole_vae_plugin.settings.registry import Registry
 
-ACTIVATIONS = {
+#: Name -> class.
+ACTIVATIONS: Registry[type[nn.Module]] = Registry("activation", key="activation")
+register_activation = ACTIVATIONS.register
+
+for _name, _activation in {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
     "sigmoid": nn.Sigmoid,
@@ -20,7 +25,8 @@ ACTIVATIONS = {
     "selu": nn.SELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
-}
+}.items():
+    register_activation(_name)(_activation)
 
 
 class InputLayer(nn.Module):

@@ -9,6 +9,7 @@ subtraction touch the entries that x has: no dense target is ever made.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +17,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from recbole_vae_plugin.nn.interactions import Rows
+from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.registry import Registry
+from recbole_vae_plugin.settings.validation import Integer
 
-#: Scores held at once: a batch with more is worked off in parts (float32: 256 MiB).
+#: Scores held at once: a batch with more is processed in chunks (float32: 256 MiB).
 SCORE_BUDGET = 2**26
 
 
@@ -26,17 +30,37 @@ SCORE_BUDGET = 2**26
 #: log-partition A ``[B]`` in nats and the mean E[x] ``[B, n_items]``.
 Likelihood = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
+#: Name -> likelihood, or a class that is built with its own settings and is then one.
+LIKELIHOODS: Registry = Registry("likelihood", key="loss_type")
+register_likelihood = LIKELIHOODS.register
 
+
+@register_likelihood("MSE")
 def gaussian(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """N(s, 1) without its constant, so that -log p = 1/2 sum_i (x_i - s_i)^2."""
     return 0.5 * (torch.linalg.vecdot(scores, scores) + counts), scores
 
 
+@register_likelihood("BCE")
 def bernoulli(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Independent Bernoulli variables with logits s (Liang et al. 2018)."""
     return F.softplus(scores).sum(-1), scores.sigmoid_()
 
 
+@dataclass(frozen=True)
+class MultinomialSettings:
+    """How the normaliser of the softmax is computed."""
+
+    sampled_items: int = setting(
+        0,
+        Integer(0),
+        "With 'CE': items drawn in each step to estimate the softmax's normaliser, for catalogues far beyond "
+        "100,000 items; 0: all items, exactly.",
+        exclusive=True,
+    )
+
+
+@register_likelihood("CE", settings=MultinomialSettings)
 def multinomial(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     """Multinomial with logits s, without its coefficient (Liang et al. 2018)."""
     largest = scores.amax(-1)
@@ -45,16 +69,18 @@ def multinomial(scores: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
     return A, scores.mul_((counts / normaliser)[:, None])
 
 
-LIKELIHOODS = {"MSE": gaussian, "BCE": bernoulli, "CE": multinomial}
-
-
 def reconstruction_loss(
-    hidden: Tensor, weight: Tensor, bias: Tensor, rows: Rows, loss_type: str, budget: int = SCORE_BUDGET
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    rows: Rows,
+    likelihood: Likelihood,
+    budget: int = SCORE_BUDGET,
 ) -> Tensor:
     """-log p(x | s) with s = hidden @ weight.T + bias, over all items, a mean over users.
 
-    Exact whatever the catalogue's size: a batch of more than ``budget`` scores is worked off
-    a few users at a time. The scores are overwritten by their gradient in the forward pass,
+    Exact whatever the catalogue's size: a batch of more than ``budget`` scores is processed
+    in chunks of users. The scores are overwritten by their gradient in the forward pass,
     so that one array of them is the peak, or two with BCE or under autocast, where the matrix
     products run in the autocast dtype and the rest in float32.
 
@@ -63,13 +89,13 @@ def reconstruction_loss(
         weight: ``[n_items, d]``.
         bias: ``[n_items]``.
         rows: the B histories; their values are not read, every entry counts as 1.
-        loss_type: a name in :data:`LIKELIHOODS`.
+        likelihood: see :data:`Likelihood`.
         budget: scores held at once; at least one user's are.
 
     Returns:
         A scalar in nats. It can be differentiated once.
     """
-    return _Reconstruction.apply(hidden, weight, bias, rows, LIKELIHOODS[loss_type], budget)
+    return _Reconstruction.apply(hidden, weight, bias, rows, likelihood, budget)
 
 
 class _Reconstruction(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""From a model's settings to its network: the one place where the keys become layers."""
+"""From a model's settings to its network: the one place where keys become layers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from torch import nn
 
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.denoising import DENOISING
+from recbole_vae_plugin.nn.encoders import ENCODERS
+from recbole_vae_plugin.nn.heads import HEADS
+from recbole_vae_plugin.nn.layers import InputLayer
+from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES, NO_BRANCH
 from recbole_vae_plugin.nn.settings import Settings
 
 
-def network_of(settings: Settings, head: type[nn.Module], n_items: int) -> AutoEncoder:
+def build_network(settings: Settings, n_items: int) -> AutoEncoder:
     """The network of these settings, with fresh weights.
 
     Training, and serving without RecBole, both build it here, so that a bundle needs to hold the
@@ -17,17 +21,19 @@ def network_of(settings: Settings, head: type[nn.Module], n_items: int) -> AutoE
 
     Args:
         settings: checked keys.
-        head: a class of :data:`~recbole_vae_plugin.nn.heads.HEADS`.
         n_items: width of a history and of the scores, RecBole's padding item included.
     """
+    values, activation = settings.components, settings.activation
+    widths = [n_items, *settings.mlp_hidden_size]
+    d = settings.latent_dimension
+    head_layer = nn.Linear if settings.mlp_hidden_size else InputLayer
+    branch = settings.linear_branch
     return AutoEncoder(
         n_items,
-        settings.encoder,
-        settings.mlp_hidden_size,
-        settings.latent_dimension,
-        settings.decoder_hidden_size,
-        settings.activation,
-        DENOISING[settings.denoising](settings.dropout_prob, settings.noise_std),
-        head,
-        settings.linear_branch == "ease",
+        DENOISING.build(settings.denoising, values),
+        ENCODERS.build(settings.encoder, values, widths, activation),
+        HEADS.build(settings.head, values, widths[-1], d, activation, head_layer),
+        [d, *settings.decoder_hidden_size],
+        activation,
+        None if branch == NO_BRANCH else LINEAR_BRANCHES[branch](n_items),
     )

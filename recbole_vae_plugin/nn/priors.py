@@ -1,7 +1,6 @@
 """What codes are expected to look like: the `prior` axis.
 
-A prior is a module whose ``kl(z, code, rows, network)`` is a KL term of each of B users, in nats: float
-``[B]``. For N(0, 1) it is exact, for the others the estimate log q(z|x) - log p(z) from the sample z
+The KL term is exact for N(0, 1), and for the others the estimate log q(z|x) - log p(z) from the sample z
 that is decoded. Only training has a use for a prior.
 """
 
@@ -9,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,13 @@ from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.nn.kl import at_least_float32, kl_divergence
+from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.registry import Registry
+from recbole_vae_plugin.settings.validation import Integer
+
+#: Name -> class of a :class:`Prior`, built with the network and its own settings.
+PRIORS: Registry[type[Prior]] = Registry("prior", key="prior")
+register_prior = PRIORS.register
 
 
 def log_normal(z: Tensor, mu: Tensor | float, logvar: Tensor | float) -> Tensor:
@@ -26,25 +33,48 @@ def log_normal(z: Tensor, mu: Tensor | float, logvar: Tensor | float) -> Tensor:
     return -0.5 * (math.log(2 * math.pi) + logvar + (z - mu).square() * torch.exp(-logvar))
 
 
-class StandardPrior(nn.Module):
-    """N(0, 1) in each dimension (Kingma & Welling 2014)."""
+class Prior(nn.Module):
+    """What codes are expected to look like.
 
-    def __init__(self, network: AutoEncoder, components: int):
+    Args:
+        network: the one whose codes are judged; it is read, not kept.
+    """
+
+    def __init__(self, network: AutoEncoder):
         super().__init__()
+
+    def kl(self, z: Tensor, code: Code, rows: Rows, network: AutoEncoder) -> Tensor:
+        """KL(q(z|x) || p(z)) of each user, in nats: float ``[B]``.
+
+        Args:
+            z: ``[B, d]``, the sample that is decoded.
+            code: q(z|x), with tensors ``[B, d]``.
+            rows: the B histories.
+        """
+        raise NotImplementedError
+
+    def end_of_encoder_updates(self, network: AutoEncoder) -> None:
+        """Called whenever all users have come by to train the encoder."""
+
+
+@register_prior("standard")
+class StandardPrior(Prior):
+    """N(0, 1) in each dimension (Kingma & Welling 2014)."""
 
     def kl(self, z: Tensor, code: Code, rows: Rows, network: AutoEncoder) -> Tensor:
         return kl_divergence(code.mu, code.logvar)
 
 
-class CompositePrior(nn.Module):
+@register_prior("composite")
+class CompositePrior(Prior):
     """In each dimension a mixture of N(0, 1), of the code that an earlier encoder gave the user, and of
     a wide normal (RecVAE, Shenbin et al., WSDM 2020, with the constants of its authors' code)."""
 
     WEIGHTS = (3 / 20, 3 / 4, 1 / 10)
     WIDE_LOGVAR = 10.0
 
-    def __init__(self, network: AutoEncoder, components: int):
-        super().__init__()
+    def __init__(self, network: AutoEncoder):
+        super().__init__(network)
         self.earlier = nn.ModuleDict({"encoder": network.encoder, "head": network.head})
         self.earlier = copy.deepcopy(self.earlier).requires_grad_(False)
 
@@ -57,13 +87,14 @@ class CompositePrior(nn.Module):
         return (log_normal(z, mu, logvar) - torch.stack(logs).logsumexp(0)).sum(-1)
 
     @torch.no_grad()
-    def remember(self, network: AutoEncoder) -> None:
+    def end_of_encoder_updates(self, network: AutoEncoder) -> None:
         """From now on the earlier encoder is what the network's encoder is now."""
         for name, module in self.earlier.items():
             module.load_state_dict(getattr(network, name).state_dict())
 
 
-class VampPrior(nn.Module):
+@register_prior("vamp")
+class VampPrior(Prior):
     """A mixture of the codes of K histories that are learnt (Tomczak & Welling, AISTATS 2018; for
     recommendation Kim & Suh, RecSys 2019).
 
@@ -72,11 +103,17 @@ class VampPrior(nn.Module):
         components: K.
     """
 
+    @dataclass(frozen=True)
+    class Settings:
+        components: int = setting(
+            500, Integer(1), "With 'vamp': how many histories are learnt.", key="prior_components"
+        )
+
     #: Where the entries of the histories begin, and how far they scatter.
     MEAN, STD = 0.05, 0.01
 
     def __init__(self, network: AutoEncoder, components: int):
-        super().__init__()
+        super().__init__(network)
         self.histories = nn.Parameter(torch.empty(components, network.output.out_features))
         nn.init.normal_(self.histories, self.MEAN, self.STD)
 
@@ -94,6 +131,3 @@ class VampPrior(nn.Module):
         logs = -0.5 * (constants + squares)
         log_prior = logs.logsumexp(-1) - math.log(len(self.histories))
         return log_normal(z, mu, logvar).sum(-1) - log_prior
-
-
-PRIORS = {"standard": StandardPrior, "composite": CompositePrior, "vamp": VampPrior}

@@ -17,22 +17,21 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
-import yaml
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 
-from recbole_vae_plugin.models import MODELS, PROPERTIES
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.heads import HEADS
-from recbole_vae_plugin.nn.network import network_of
+from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.settings import Settings
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, integer, one_of
 from recbole_vae_plugin.system.atomic import replacing
 
@@ -54,7 +53,6 @@ class Bundle:
     Attributes:
         model: its name in RecBole.
         dataset: the name of the data set that it was trained on.
-        head: the class of its head.
         settings: the checked keys that describe its network.
         network: in evaluation mode, on the CPU.
         vocabulary: its items.
@@ -62,7 +60,6 @@ class Bundle:
 
     model: str
     dataset: str
-    head: type[nn.Module]
     settings: Settings
     network: AutoEncoder
     vocabulary: Vocabulary
@@ -89,8 +86,8 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
         "format_version": VERSION,
         "model": bundle.model,
         "dataset": bundle.dataset,
-        "head": bundle.head.__name__,
-        "settings": asdict(bundle.settings),
+        "head": bundle.settings.head,
+        "settings": bundle.settings.as_dict(),
         "columns": vocabulary.width,
         "files": {name: fingerprint(content) for name, content in parts.items()},
     }
@@ -224,8 +221,8 @@ def assemble(manifest: Mapping[str, Any], weights: bytes, items: bytes) -> Bundl
         raise BundleError(f"{ITEMS}: {problem}") from problem
     columns = integer("columns", manifest.get("columns"), 1)
     model = one_of("model", entry(manifest, "model", str), MODELS)
-    head = HEADS[one_of("head", entry(manifest, "head", str), HEADS)]
-    settings = settings_of(model, entry(manifest, "settings", dict), columns)
+    head = one_of("head", entry(manifest, "head", str), HEADS)
+    settings = settings_of(entry(manifest, "settings", dict), head, columns)
     if columns != vocabulary.width:
         raise BundleError(
             f"{ITEMS} has {len(vocabulary)} item ids, and the network has columns for "
@@ -234,32 +231,29 @@ def assemble(manifest: Mapping[str, Any], weights: bytes, items: bytes) -> Bundl
     return Bundle(
         model=model,
         dataset=entry(manifest, "dataset", str),
-        head=head,
         settings=settings,
-        network=load(settings, head, columns, weights),
+        network=load(settings, columns, weights),
         vocabulary=vocabulary,
     )
 
 
-def settings_of(model: str, stored: Mapping[str, Any], columns: int) -> Settings:
-    """The settings in a manifest; keys that are younger than the bundle have the model's default."""
-    known = [one.name for one in fields(Settings)]
-    unknown = sorted(set(stored) - set(known))
+def settings_of(stored: Mapping[str, Any], head: str, columns: int) -> Settings:
+    """The settings in a manifest; keys that are younger than the bundle have their default."""
+    unknown = sorted(set(stored) - {key.name for key in Settings.every_key(head)})
     if unknown:
         raise BundleError(
             f"settings: {', '.join(unknown)} is not known to this recbole-vae-plugin; install a newer one"
         )
-    defaults = yaml.safe_load((PROPERTIES / f"{model}.yaml").read_text(encoding="utf-8"))
-    return Settings.from_config({**defaults, **stored}, columns)
+    return Settings.from_config(stored, head, columns)
 
 
-def load(settings: Settings, head: type[nn.Module], columns: int, weights: bytes) -> AutoEncoder:
+def load(settings: Settings, columns: int, weights: bytes) -> AutoEncoder:
     """The network with these weights, which must be those that its settings ask for."""
     try:
         found = safetensors.torch.load(weights)
         # nothing is allocated yet, however large the widths that a manifest may name
         with torch.device("meta"):
-            network = network_of(settings, head, columns)
+            network = build_network(settings, columns)
         expected = network.state_dict()
     except (SafetensorError, RuntimeError, OverflowError, KeyError, ValueError, TypeError) as problem:
         raise BundleError(f"{WEIGHTS} cannot be read: {problem}") from problem

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
 #: Hidden layers of an encoder or a decoder.
-MOST_LAYERS = 100
+MAX_LAYERS = 100
 
 
 class Refused(ValueError):
@@ -61,8 +62,8 @@ def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
     allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
     if isinstance(value, str) or not isinstance(value, Sequence):
         refuse(key, value, allowed)
-    if len(value) > MOST_LAYERS:
-        refuse(key, f"{len(value)} widths", f"at most {MOST_LAYERS}")
+    if len(value) > MAX_LAYERS:
+        refuse(key, f"{len(value)} widths", f"at most {MAX_LAYERS}")
     if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in value):
         refuse(key, value, allowed)
     if output is not None and value and value[-1] == output:
@@ -72,3 +73,86 @@ def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
             f"hidden layers only; the output layer over {output} items is added by the model",
         )
     return tuple(value)
+
+
+@dataclass(frozen=True)
+class Integer:
+    """The check of a whole number of at least ``least``."""
+
+    least: int
+    type = "int"
+
+    def __call__(self, key: str, value: Any) -> int:
+        return integer(key, value, self.least)
+
+
+@dataclass(frozen=True)
+class Number:
+    """The check of a number in [least, below)."""
+
+    least: float
+    below: float = float("inf")
+    type = "float"
+
+    def __call__(self, key: str, value: Any) -> float:
+        return number(key, value, self.least, self.below)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """The check of a name, whatever its case."""
+
+    names: Iterable[str]
+    type = "str"
+
+    def allowed_names(self) -> list[str]:
+        return list(self.names)
+
+    def __call__(self, key: str, value: Any) -> str:
+        return one_of(key, value, self.allowed_names())
+
+
+@dataclass(frozen=True)
+class OneOfOrNone(OneOf):
+    """The check of a name, or the word ``none``."""
+
+    def allowed_names(self) -> list[str]:
+        return ["none", *self.names]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The check of a list of layers' widths."""
+
+    type = "list of int"
+
+    def __call__(self, key: str, value: Any) -> tuple[int, ...]:
+        return sizes(key, value)
+
+
+@dataclass(frozen=True)
+class Optional:
+    """``None``, or what another check allows."""
+
+    check: Any
+
+    @property
+    def type(self) -> str:
+        return self.check.type
+
+    def __call__(self, key: str, value: Any) -> Any:
+        return None if value is None else self.check(key, value)
+
+
+@dataclass(frozen=True)
+class CheckedByRecBole:
+    """A key of RecBole's of which a model changes the default only.
+
+    Attributes:
+        type: as in the comments of RecBole's default files.
+    """
+
+    type: str
+
+    def __call__(self, key: str, value: Any) -> Any:
+        return value

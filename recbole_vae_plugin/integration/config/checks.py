@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recbole_vae_plugin.integration.config.keys import builtin_models, downloadable_datasets, known_keys
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_within
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
 
 #: RecBole also knows sparse_adam, for sparse gradients, which no model has.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.integration.config.default_files import documented_keys
+from recbole_vae_plugin.settings.model_registry import MODELS
 
 #: Read by RecBole from its command line alone.
 LAUNCH_KEYS = {
@@ -23,8 +24,6 @@ LAUNCH_KEYS = {
     "world_size",
     "group_offset",
 }
-
-KEY_LINE = re.compile(r"^(\w+):\s*(.*?)\s*#\s*(.*)$")
 
 
 @cache
@@ -40,19 +39,11 @@ def builtin_models() -> list[str]:
     return sorted((file.stem for file in recbole_folder().glob("properties/model/*.yaml")), key=str.lower)
 
 
-def documented_keys(model: str) -> list[tuple[str, str, str]]:
-    """(key, default, comment) for each key in the default file of one of our models."""
-    lines = (PROPERTIES / f"{model}.yaml").read_text(encoding="utf-8").splitlines()
-    return [match.groups() for match in map(KEY_LINE.match, lines) if match]
-
-
 def default_keys(model: str) -> list[str]:
-    """The keys in a model's default file."""
-    file = (
-        PROPERTIES / f"{model}.yaml"
-        if model in MODELS
-        else recbole_folder() / f"properties/model/{model}.yaml"
-    )
+    """The keys that a model has defaults for."""
+    if model in MODELS:
+        return [key for key, _, _ in documented_keys(model)]
+    file = recbole_folder() / f"properties/model/{model}.yaml"
     return list(yaml.safe_load(file.read_text(encoding="utf-8")) or ()) if file.is_file() else []
 
 
@@ -67,14 +58,13 @@ def known_keys(model: str) -> set[str]:
     RecBole keeps no such list: these are the keys of its default files (of the models, only
     this one's) and those that its code asks a config for.
     """
-    keys = set(LAUNCH_KEYS)
+    keys = LAUNCH_KEYS | set(default_keys(model))
     properties = recbole_folder() / "properties"
     files = [
         properties / "overall.yaml",
         *properties.glob("quick_start_config/*.yaml"),
         properties / "dataset/sample.yaml",
         properties / "dataset/ml-100k.yaml",
-        PROPERTIES / f"{model}.yaml" if model in MODELS else properties / f"model/{model}.yaml",
     ]
     for file in files:
         if file.is_file():

@@ -18,9 +18,10 @@ from typing import Any
 
 import yaml
 
+from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.literals import read_literal
 from recbole_vae_plugin.integration.patching import patch_of
-from recbole_vae_plugin.models import MODELS, PROPERTIES
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 
 LINE = re.compile(r"^(\w+):.*#\s*\(([^)]*)\)")
@@ -41,12 +42,13 @@ NOTHING = ("none", "null", "~", "")
 
 
 def default_files(model: str) -> Iterator[Path]:
-    """The files that say what keys a run of the model has, the more general ones first."""
+    """RecBole's files that say what keys a run of the model has, the more general ones first."""
     (folder,) = util.find_spec("recbole").submodule_search_locations
     properties = Path(folder, "properties")
     yield properties / "overall.yaml"
     yield properties / "dataset/sample.yaml"
-    yield PROPERTIES / f"{model}.yaml" if model in MODELS else properties / f"model/{model}.yaml"
+    if model not in MODELS:
+        yield properties / f"model/{model}.yaml"
 
 
 @cache
@@ -65,6 +67,9 @@ def kinds_of_keys(model: str) -> dict[str, frozenset[str]]:
                     # of its own models' numbers RecBole does not always say which may be fractions
                     whole = file.parent.name != "model" or said != {"int"}
                     kinds[key] = said if whole else frozenset({"float"})
+    if model in MODELS:
+        for key, _, comment in documented_keys(model):
+            kinds[key] = _kinds_in(comment.partition(")")[0].removeprefix("("))
     return kinds
 
 
@@ -72,8 +77,12 @@ def _read_line(line: str) -> tuple[str, frozenset[str]] | None:
     match = LINE.match(line)
     if not match:
         return None
-    words = re.split(r" or |, ", match[2].replace("string", "str"))
-    return match[1], frozenset(word.strip() for word in words)
+    return match[1], _kinds_in(match[2])
+
+
+def _kinds_in(said: str) -> frozenset[str]:
+    words = re.split(r" or |, ", said.replace("string", "str"))
+    return frozenset(word.strip() for word in words)
 
 
 def _fits(value: Any, kinds: frozenset[str]) -> bool:

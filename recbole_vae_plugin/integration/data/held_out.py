@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recbole_vae_plugin.integration.patching import patch_of
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import integer, number, one_of, refuse
 
 #: RecBole's models that score from a user's items, or whatever the user has, without weights of users.

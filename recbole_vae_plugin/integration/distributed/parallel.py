@@ -15,7 +15,7 @@ import os
 import warnings
 
 from recbole_vae_plugin.integration.patching import patch_of
-from recbole_vae_plugin.models import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 from recbole_vae_plugin.system.processors import limit_threads, threads_for
 

@@ -6,7 +6,6 @@ import ctypes
 import math
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
@@ -24,7 +23,7 @@ from recbole_vae_plugin.integration.training.resuming import resume_if_asked
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.finite import check_quality, check_weights
 from recbole_vae_plugin.nn.monitor import has_collapsed
-from recbole_vae_plugin.nn.settings import Settings
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import replacing
 
@@ -51,7 +50,7 @@ def keep_freed_memory() -> None:
 
 def fixed(config) -> dict:
     """The keys of the model that a run cannot change when it goes on, each where it has a meaning."""
-    settings = asdict(Settings.from_config(config))
+    settings = MODELS[config["model"]].settings_of(config).as_dict()
     layers = ("encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size", "linear_branch")
     others = ["prior"]
     if config["prior"] == "vamp":
@@ -296,9 +295,9 @@ class AutoEncoderTrainer(Trainer):
         self._random_states = checkpoint.get("random_states")
         if self.average:
             self.average.resume(checkpoint.get("average"))
-        given_weight = self.model.linear_settings.weight
-        if self.model.network.linear is not None and given_weight is not None:
-            self.model.network.linear.weight.fill_(given_weight)
+        linear, settings = self.model.network.linear, self.model.linear_settings
+        if linear is not None and settings.weight is not None:
+            linear.weight.fill_(settings.weight)
         check_weights(self.model)
 
     def _check_same_model(self, resume_file, checkpoint):
