@@ -146,3 +146,76 @@ def test_a_comparison_needs_test_data(rated, capsys):
     Path("experiment.yaml").write_text(yaml.safe_dump(content))
     assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 2
     assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test part" in capsys.readouterr().err
+
+
+#: Keys of the data set, of the models and of the file -> what compare and tune must say before any run.
+BEFORE_ANY_RUN = {
+    "a list longer than the catalogue": ({}, {}, {"topk": [41]}, "topk: got [41]; allowed: up to 40"),
+    "filters that leave nobody": (
+        {"user_inter_num_interval": "[300,inf)"},
+        {},
+        {},
+        "dataset: blocks: Some feat is empty",
+    ),
+    "a filter of no column": ({"val_interval": {"ratng": "[3,inf)"}}, {}, {}, "Field [ratng] not defined"),
+    "a threshold of no column": ({"threshold": {"rating": 3}}, {}, {}, "Field [rating] not in inter_feat"),
+    "more held-out users than there are": (
+        {"eval_args": {"split": {"HO": [100, 100]}}},
+        {},
+        {},
+        "eval_args.split.HO: got [100, 100]",
+    ),
+    "an encoding that there is not": ({"encoding": "utf-99"}, {}, {}, "encoding: got 'utf-99'; allowed:"),
+    "a norm that is no number": (
+        {},
+        {"clip_grad_norm": {"max_norm": "x"}},
+        {},
+        "clip_grad_norm.max_norm: got 'x'",
+    ),
+    "no norm": ({}, {"clip_grad_norm": {"norm_type": 2}}, {}, "clip_grad_norm.max_norm: got None"),
+    "a type of norm": (
+        {},
+        {"clip_grad_norm": {"max_norm": 1, "norm_type": "l2"}},
+        {},
+        "clip_grad_norm.norm_type: got 'l2'",
+    ),
+    "weights that grow": ({}, {"weight_decay": -1.0}, {}, "weight_decay: got -1.0; allowed: a number of"),
+    "fewer loaders than none": ({}, {"worker": -1}, {}, "worker: got -1; allowed: a whole number of at"),
+}
+
+
+def files_with(blocks_path, of_data: dict, settings: dict, of_file: dict) -> None:
+    """An experiment and a space, which are fine unless they are told otherwise."""
+    columns = {"inter": ["user_id", "item_id"]}
+    common = {
+        "settings": {"epochs": 1, **settings},
+        "seeds": {"split": 1, "model": 1},
+        "topk": [3],
+        "metrics": ["NDCG"],
+        **of_file,
+    }
+    keys = {"dataset": "blocks", "data_path": str(blocks_path), "load_col": columns, **of_data}
+    experiment = {"datasets": {"here": keys}, "contestants": ["DAE"], "baseline": "DAE", **common}
+    space = {"model": "DAE", "dataset": keys, "parameters": {"learning_rate": [0.1]}, "trials": 1, **common}
+    Path("experiment.yaml").write_text(yaml.safe_dump(experiment))
+    Path("space.yaml").write_text(yaml.safe_dump(space))
+
+
+@pytest.mark.parametrize("of_data, settings, of_file, said", BEFORE_ANY_RUN.values(), ids=BEFORE_ANY_RUN)
+@pytest.mark.parametrize("command", [["compare", "experiment.yaml", "--dry-run"], ["tune", "space.yaml"]])
+def test_what_only_the_data_tells_is_found_before_any_run(
+    blocks_path, command, of_data, settings, of_file, said, monkeypatch, capsys
+):
+    monkeypatch.setattr("recbole_vae_plugin.tune.search.search", lambda *_: pytest.fail("it was begun"))
+    files_with(blocks_path, of_data, settings, of_file)
+    assert recbole_vae.main(command) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_plan_without_mistakes_is_printed_and_a_tilde_is_the_home_folder(blocks_path, monkeypatch, capsys):
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(blocks_path.parent))
+    files_with(blocks_path, {"data_path": f"~/{blocks_path.name}", "save_dataset": True}, {}, {})
+    assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 0
+    assert "0 done, 1 to run" in capsys.readouterr().out
+    assert sorted(path.name for path in Path().iterdir()) == ["experiment.yaml", "space.yaml"]

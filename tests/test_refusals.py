@@ -98,6 +98,11 @@ class TestFiles:
             self.read(content)
         assert said in str(refused.value)
 
+    def test_a_key_that_is_a_number_is_named(self, capsys):
+        Path("e.yaml").write_text(self.BASE + "seeds: {model: 1}\nsettings: {0.5: 1}\n")
+        assert recbole_vae.main(["compare", "e.yaml", "--dry-run"]) == 2
+        assert "contestant Pop: 0.5: Pop has no such key" in capsys.readouterr().err
+
     def test_a_data_set_without_a_name_is_refused(self, capsys):
         Path("space.yaml").write_text("model: Pop\ndataset: {data_path: x}\nparameters: {epochs: [1]}\n")
         assert recbole_vae.main(["tune", "space.yaml"]) == 2

@@ -64,6 +64,7 @@ def compare(options) -> int:
     folder = Path(options.results or Path("results", experiment.name))
     only = [one_of("--only", label, experiment.contestants) for label in options.only or ()]
     plan = Plan(experiment, folder, only)
+    experiment.check_data(plan.to_run)
     print(describe(plan, options.jobs))
     if options.dry_run:
         return 0
@@ -81,7 +82,7 @@ def compare(options) -> int:
 def tune(options) -> int:
     """Search, then run the best configuration and write everything."""
     from recbole_vae_plugin.tune.outcome import write_outcome
-    from recbole_vae_plugin.tune.search import search, still_running
+    from recbole_vae_plugin.tune.search import SPACE, search, still_running
     from recbole_vae_plugin.tune.space import Space
 
     space = Space.read(options.space).with_trials(options.trials)
@@ -91,6 +92,8 @@ def tune(options) -> int:
     sys.argv = sys.argv[:1]
     space.check()
     folder = Path(options.results or Path("results", space.name))
+    if not (folder / SPACE).is_file():
+        space.check_data()
     study = search(space, folder, options.jobs, options.storage)
     if still_running(study):
         print("other processes are still searching; the last to end runs the best configuration")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -210,6 +210,27 @@ class Experiment:
                 checks.check_config(config)
                 checks.check_judged(config, "test", "a comparison")
 
+    def check_data(self, cells: Iterable[Cell]) -> None:
+        """Refuse what only the data tells, before anything is trained: lists longer than the catalogue,
+        filters that leave nothing, columns that there are not. Each data set is prepared once for each kind
+        of model.
+
+        Args:
+            cells: the runs that are ahead.
+
+        Raises:
+            Refused: names the contestant and the data set, the key, the value, what is allowed.
+        """
+        from recbole_vae_plugin.integration.data.prepared import check_data
+
+        prepared: set[str] = set()
+        for cell in {(cell.dataset, cell.contestant): cell for cell in cells}.values():
+            with explained(f"contestant {cell.contestant} on {cell.dataset}"):
+                config = checks.config_of(
+                    cell.settings["model"], cell.settings["dataset"], config_dict=cell.settings
+                )
+                check_data(config, cell.split_seed, "test", prepared)
+
 
 class explained:
     """Say of an error in the values where in the experiment it stands."""
@@ -286,7 +307,7 @@ def read_datasets(given, folder: Path) -> dict[str, dict]:
         keys = dict(mapping(f"datasets.{label}", content, None))
         keys.setdefault("dataset", str(label))
         # runs have folders of their own, where a relative path would lead elsewhere
-        keys["data_path"] = str(Path(keys.get("data_path", "dataset")).resolve())
+        keys["data_path"] = str(Path(keys.get("data_path", "dataset")).expanduser().resolve())
         for key in (*OF_EXPERIMENT, "model"):
             keys.pop(key, None)
         datasets[str(label)] = keys

@@ -217,6 +217,16 @@ class Space:
                 if not config["valid_metric_bigger"]:
                     refuse("valid_metric", self.valid_metric, "a metric of which more is better")
 
+    def check_data(self) -> None:
+        """Refuse what only the data tells, before anything is trained; see ``Experiment.check_data``."""
+        from recbole_vae_plugin.integration.data.prepared import check_data
+
+        values = {parameter.name: parameter.values[0] for parameter in self.parameters}
+        settings = self.cell(values, "check", 0).settings
+        with explained(f"data set {self.label}"):
+            config = checks.config_of(settings["model"], settings["dataset"], config_dict=settings)
+            check_data(config, self.split_seed, "valid", set())
+
     def suggest(self, trial) -> dict:
         """The values of the parameters that are in play in an Optuna trial."""
         values: dict = {}

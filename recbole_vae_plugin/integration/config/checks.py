@@ -38,7 +38,7 @@ def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[
         ValueError: a typed key is not known.
     """
     known = known_keys(model)
-    for key in typed:
+    for key in map(str, typed):  # a file may have numbers for keys
         if key not in known:
             raise Refused(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
     for file, keys in from_files.items():
@@ -139,6 +139,8 @@ def check_values(config) -> None:
     integer("eval_batch_size", config["eval_batch_size"], 1)
     integer("stopping_step", config["stopping_step"], 0)
     integer("eval_step", config["eval_step"], 0)
+    integer("worker", config["worker"], 0)
+    number("weight_decay", config["weight_decay"], 0)
     if number("learning_rate", config["learning_rate"], 0) == 0:
         refuse("learning_rate", config["learning_rate"], "a number above 0")
     check_valid_metric(config)
@@ -209,7 +211,11 @@ def check_dataset(config) -> None:
 
 def check_header(file: Path, config) -> None:
     """The first line of an atomic file names its columns, each with a type."""
-    with file.open(encoding=config["encoding"]) as lines:
+    try:
+        opened = file.open(encoding=config["encoding"])
+    except (LookupError, ValueError, TypeError):
+        refuse("encoding", config["encoding"], "one that Python knows, such as utf-8")
+    with opened as lines:
         header = lines.readline().rstrip("\n")
         first_row = next(filter(None, map(str.strip, lines)), "")
     if header.startswith(BYTE_ORDER_MARK):

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from recbole_vae_plugin.settings.validation import Refused, did_you_mean, one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, did_you_mean, number, one_of, refuse
 
 SOURCES = ("inter", "user", "item", "kg", "link", "net", "ent", "rel")
 #: Key -> the keys that it may have within.
@@ -67,6 +67,11 @@ def check_nested(config: Mapping[str, Any]) -> None:
     for key in ("eval_args", "train_neg_sample_args", "clip_grad_norm"):
         check_within(key, config[key])
     check_within("eval_args.mode", evaluation["mode"])
+    clip = config["clip_grad_norm"]
+    if clip:
+        number("clip_grad_norm.max_norm", clip.get("max_norm"), 0)
+        if str(clip.get("norm_type")) != "inf":
+            number("clip_grad_norm.norm_type", clip.get("norm_type", 2.0), 0)
     check_split(evaluation["split"])
     one_of("eval_args.order", evaluation["order"], ("RO", "TO"))
     one_of("eval_args.group_by", evaluation["group_by"], ("user", "none"))

@@ -14,7 +14,12 @@ from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
+from recbole_vae_plugin.integration.repairs.compatibility import check_lists
+from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import replacing
+
+#: Keys that leave out interactions, for messages about what is left.
+FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "threshold")
 
 
 class PreparedData:
@@ -58,6 +63,35 @@ class PreparedData:
             with replacing(file) as partial, partial.open("wb") as stream:
                 pickle.dump(prepared, stream, protocol=pickle.HIGHEST_PROTOCOL)
         return prepared
+
+
+def check_data(config, split_seed: int, judged: str, prepared: set[str]) -> None:
+    """Refuse settings that do not fit the data, by loading and splitting it as the runs will. A data set
+    that RecBole is yet to download is left to them.
+
+    Args:
+        judged: the part of the split that must not be empty, ``valid`` or ``test``.
+        prepared: keys of what has been found to be in order, which is passed over and added to.
+
+    Raises:
+        Refused: names the key, the value and what is allowed, or says in RecBole's words what is wrong.
+    """
+    key = split_key(config, split_seed)
+    if key in prepared or not Path(config["data_path"]).exists():
+        return
+    config["save_dataset"] = False
+    try:
+        dataset, parts = make(config, split_seed)
+    except Refused:
+        raise
+    except ValueError as problem:
+        filters = "".join(f"; {key}: {config[key]}" for key in FILTERS if config[key])
+        raise Refused(f"dataset: {config['dataset']}: {problem}{filters}") from problem
+    check_lists(config, dataset)
+    part = parts[("train", "valid", "test").index(judged)]
+    if part is None or not len(part.inter_feat):
+        refuse("eval_args.split", config["eval_args"]["split"], f"a split whose {judged} part is not empty")
+    prepared.add(key)
 
 
 def make(config, split_seed: int) -> tuple:

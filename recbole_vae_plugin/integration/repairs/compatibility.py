@@ -213,6 +213,13 @@ def rows_without_ids(dataset) -> None:
     dataset.Dataset._filter_nan_user_or_item = filter_nan_user_or_item
 
 
+def check_lists(config, dataset) -> None:
+    """Refuse lists of recommendations that are longer than the catalogue."""
+    items = dataset.item_num - 1  # without the padding
+    if max(config["topk"] or [1]) > items:
+        refuse("topk", config["topk"], f"up to {items}, the number of items of {config['dataset']}")
+
+
 @patch_of("recbole.data.utils")
 def lists_within_the_catalogue(data_utils) -> None:
     """RecBole fails after training where a list is to be longer than there are items."""
@@ -220,9 +227,7 @@ def lists_within_the_catalogue(data_utils) -> None:
 
     @functools.wraps(data_preparation)
     def prepare_if_long_enough(config, dataset):
-        items = dataset.item_num - 1  # without the padding
-        if max(config["topk"] or [1]) > items:
-            refuse("topk", config["topk"], f"up to {items}, the number of items of {config['dataset']}")
+        check_lists(config, dataset)
         return data_preparation(config, dataset)
 
     data_utils.data_preparation = prepare_if_long_enough
