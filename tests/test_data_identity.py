@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import prepared
 from recbole.quick_start import load_data_and_model, run_recbole
 
 
@@ -20,6 +21,21 @@ def own_data(blocks_path):
     def rewrite(change) -> None:
         file.write_text("".join([header, *change(rows)]))
 
+    return rewrite
+
+
+@pytest.fixture
+def timed_data(own_data):
+    """The same with a column of times, which sequential models need."""
+    file = Path("data/blocks/blocks.inter")
+
+    def rewrite(change) -> None:
+        own_data(change)
+        _, *rows = file.read_text().splitlines(keepends=True)
+        times = [f"{row.strip()}\t{number}\n" for number, row in enumerate(rows)]
+        file.write_text("".join(["user_id:token\titem_id:token\ttime:float\n", *times]))
+
+    rewrite(lambda rows: rows)
     return rewrite
 
 
@@ -44,6 +60,78 @@ def test_other_data_is_refused(prepare, own_data, change, model):
         load_data_and_model(file)
     with pytest.raises((ValueError, RuntimeError), match="trained on other data|size mismatch"):
         prepare(model, data_path="data").trainer.resume_checkpoint(file)
+
+
+RECBOLES = ["BPR", "MultiVAE", "EASE", "GRU4Rec"]
+
+
+@pytest.fixture
+def prepare_recboles(settings):
+    """A run of a model of RecBole's own on planted data, which has no key of ours."""
+    for key in ("mlp_hidden_size", "latent_dimension"):
+        del settings[key]
+    of_sequences = {"load_col": {"inter": ["user_id", "item_id", "time"]}, "TIME_FIELD": "time"}
+
+    def prepare(model: str, **more):
+        if model == "GRU4Rec":
+            more = {**of_sequences, "train_neg_sample_args": None, **more}
+        return prepared(model, "blocks", {**settings, "epochs": 1, **more})
+
+    return prepare
+
+
+@pytest.mark.parametrize("model", RECBOLES)
+def test_other_data_is_refused_for_models_of_recbole(prepare_recboles, timed_data, model):
+    run = prepare_recboles(model, data_path="data")
+    run.trainer.fit(run.train, run.valid, verbose=False)
+    file = run.trainer.saved_model_file
+    load_data_and_model(file)
+    for change in CHANGES.values():
+        timed_data(change)
+        other = prepare_recboles(model, data_path="data").trainer
+        for use in (
+            lambda: load_data_and_model(file),
+            lambda: other.resume_checkpoint(file),  # noqa: B023  called at once
+            lambda: other.evaluate(run.test, model_file=file),  # noqa: B023
+        ):
+            with pytest.raises((ValueError, RuntimeError), match="trained on other data|size mismatch"):
+                use()
+
+
+def test_another_order_of_a_column_that_a_model_reads_is_refused(prepare_recboles, own_data):
+    def with_colours(*colours):
+        header = "user_id:token\titem_id:token\tcolour:token\n"
+        rows = [
+            f"{row.strip()}\t{colours[place % 2]}\n"
+            for place, row in enumerate(Path("data/blocks/plain").read_text().splitlines()[1:])
+        ]
+        Path("data/blocks/blocks.inter").write_text("".join([header, *rows]))
+
+    Path("data/blocks/plain").write_text(Path("data/blocks/blocks.inter").read_text())
+    negatives = {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False}
+    columns = {
+        "load_col": {"inter": ["user_id", "item_id", "colour"]},
+        "train_neg_sample_args": {**negatives, "candidate_num": 0},
+        "eval_args": {"mode": "uni5"},
+    }
+    with_colours("red", "blue")
+    run = prepare_recboles("FM", data_path="data", **columns)
+    run.trainer.fit(run.train, verbose=False)
+    with_colours("blue", "red")
+    other = prepare_recboles("FM", data_path="data", **columns)
+    with pytest.raises(ValueError, match="it has other values of colour, or the same in another order"):
+        other.trainer.resume_checkpoint(run.trainer.saved_model_file)
+
+
+def test_checkpoints_of_recboles_models_of_before_are_loaded_as_before(prepare_recboles, timed_data):
+    run = prepare_recboles("EASE", data_path="data")
+    run.trainer.fit(run.train, verbose=False)
+    file = run.trainer.saved_model_file
+    checkpoint = torch.load(file, weights_only=False)
+    del checkpoint["other_parameter"]["trained_on"]
+    torch.save(checkpoint, file)
+    timed_data(CHANGES["rows in another order"])
+    load_data_and_model(file)
 
 
 @pytest.mark.parametrize("more", [{"seed": 7}, {"eval_args": {"split": {"RS": [0.4, 0.3, 0.3]}}}])

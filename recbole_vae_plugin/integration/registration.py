@@ -17,7 +17,7 @@ from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
 from recbole_vae_plugin.integration.data import held_out, reading, saved  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
-from recbole_vae_plugin.integration.training import resuming, unique_names  # noqa: F401
+from recbole_vae_plugin.integration.training import known_data, resuming, unique_names  # noqa: F401
 
 # isort: on
 from recbole_vae_plugin.integration.patching import (

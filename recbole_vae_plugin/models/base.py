@@ -13,7 +13,7 @@ from recbole.utils import InputType
 from torch import Tensor, nn
 
 from recbole_vae_plugin.integration.data.held_out import with_fold_in
-from recbole_vae_plugin.integration.data.identity import differences, identity
+from recbole_vae_plugin.integration.data.identity import differences, identity, refuse_other_data
 from recbole_vae_plugin.integration.data.loaders import interactions_of
 from recbole_vae_plugin.nn.heads import HEADS, Code
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
@@ -26,7 +26,7 @@ from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, Settings
 from recbole_vae_plugin.settings.keys import Key, keys_of, setting
-from recbole_vae_plugin.settings.validation import CheckedByRecBole, Refused
+from recbole_vae_plugin.settings.validation import CheckedByRecBole
 
 
 @dataclass(frozen=True)
@@ -111,12 +111,7 @@ class AutoEncoderRecommender(GeneralRecommender):
             ValueError: the weights are of a model that was trained on other data.
         """
         differing = [] if state is None else differences(state, self.data)
-        if differing:
-            raise Refused(
-                "the weights were trained on other data than the model is built on; it has "
-                f"{' and '.join(differing)}. Load them with the data, filters, split and seed of then, or "
-                "serve them for new users: recbole-vae bundle"
-            )
+        refuse_other_data(differing, ", or serve them for new users: recbole-vae bundle")
 
     def _load_from_state_dict(self, state_dict, prefix, *args):
         state_dict.setdefault(f"{prefix}_extra_state", None)

@@ -7,12 +7,13 @@ file with its lines in another order gives every item another column of the weig
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.settings.validation import Refused
 
 PARTS = {
     "items": "other items, or the same in another order",
@@ -52,3 +53,34 @@ def differences(there: Tensor, here: Tensor) -> list[str]:
         for number, words in enumerate(PARTS.values())
         if not torch.equal(*(each.cpu()[number * BYTES : (number + 1) * BYTES] for each in (there, here)))
     ]
+
+
+def refuse_other_data(differing: Iterable[str], way_on: str = "") -> None:
+    """Refuse weights of other data.
+
+    Args:
+        differing: in words, what differs; nothing where the data is the same.
+        way_on: what else there is to do with such weights.
+
+    Raises:
+        ValueError: something differs.
+    """
+    if differing := list(differing):
+        raise Refused(
+            "the weights were trained on other data than the model is built on; it has "
+            f"{' and '.join(differing)}. Load them with the data, filters, split and seed of then{way_on}"
+        )
+
+
+def identity_of(dataset) -> dict[str, bytes]:
+    """What tells a training part of RecBole from others: a hash of each field's ids, and of who has what.
+
+    A model may read any field of tokens; sets without users and items have nothing else.
+    """
+    names = {dataset.iid_field: "items", dataset.uid_field: "users"}
+    hashes = {names.get(field, field): of_ids(ids) for field, ids in dataset.field2id_token.items()}
+    if dataset.uid_field and dataset.iid_field:
+        had = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+        interactions = Interactions(*had, dataset.user_num, dataset.item_num)
+        hashes["interactions"] = of_interactions(interactions)
+    return hashes
