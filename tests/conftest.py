@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 import recbole_vae_plugin  # noqa: F401  registers the models
+from recbole_vae_plugin.system.atomic import partial_of
 from recbole_vae_plugin.system.processors import threads_for
 
 if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
@@ -102,6 +104,16 @@ def prepare(settings):
         return prepared(model, dataset, {**settings, **overrides})
 
     return prepare
+
+
+def leave_behind(path: Path) -> Path:
+    """A folder with a file, not whole, as a process that is no more leaves it beside ``path``."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = partial_of(path, gone.pid)
+    folder.mkdir(parents=True)
+    (folder / "half").write_text("half")
+    return folder
 
 
 def shipped(name: str) -> dict:

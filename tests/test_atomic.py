@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import leave_behind
 
 from recbole_vae_plugin.system import atomic
-from recbole_vae_plugin.system.atomic import replacing, write_text
+from recbole_vae_plugin.system.atomic import replacing, temporary_folder, write_text
 
 
 def names() -> set[str]:
@@ -78,10 +79,28 @@ def test_what_a_killed_writer_left_is_removed_by_the_next():
     subprocess.run([sys.executable, "-c", code], check=False)
     (left,) = names()
     assert left.startswith(".a.txt.") and left.endswith(".partial")
-    with replacing(Path("b.txt")):
-        assert left in names(), "of another file"
-    with replacing(Path("a.txt")) as mine, replacing(Path("a.txt")):
-        assert left not in names() and mine.exists(), "a writer at work keeps its own"
+    with replacing(Path("b.txt")) as mine, replacing(Path("a.txt")):
+        assert left not in names(), "of another file too: a checkpoint's name comes once"
+        assert mine.exists(), "a writer at work keeps its own"
+
+
+def test_folders_of_killed_processes_are_removed_and_those_of_others_kept(monkeypatch):
+    left = leave_behind(Path("cache"))
+    theirs = Path(".cache.another-machine.1.0123456789ab.partial")
+    mine = Path("cache.partial")
+    for folder in (theirs, mine):
+        folder.mkdir()
+        (folder / "log").write_text("")
+    monkeypatch.setattr(atomic, "LEFT_OVER", 3600)
+    os.utime(theirs, (0, 0))
+    with temporary_folder(Path("cache")) as folder:
+        assert not left.exists() and stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert mine.exists() and theirs.exists(), "the log was written lately"
+        os.utime(theirs / "log", (0, 0))
+        os.utime(theirs, (0, 0))
+        with temporary_folder(Path("cache")):
+            assert folder.exists() and not theirs.exists()
+    assert names() == {"cache.partial"}
 
 
 @pytest.mark.parametrize("kind", ["by the system", "by torch"])

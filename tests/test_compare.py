@@ -14,7 +14,7 @@ from time import monotonic, sleep
 import pandas as pd
 import pytest
 import yaml
-from conftest import CONFIGS
+from conftest import CONFIGS, leave_behind
 
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment
@@ -192,6 +192,14 @@ class TestInterruption:
         pd.testing.assert_frame_equal(values_of(Path("whole")), values_of(Path("killed")))
         assert all(path.stat().st_mtime_ns == time for path, time in finished.items()), moment
 
+    def test_what_a_killed_run_left_is_removed_whoever_is_asked_for(self, experiment):
+        left = [leave_behind(Path(f"some/runs/blocks/{name}/split-7-model-1")) for name in ("Pop", "gone")]
+        Path("some/experiment.yaml").write_text("name: small")
+        file = str(experiment(seeds={"split": 7, "model": 1}))
+        assert main(["compare", file, "--results", "some", "--only", "Pop"]) == 0
+        assert not any(folder.exists() for folder in left)
+        assert not list(Path("some").glob("**/*.partial"))
+
     def test_workers_do_not_outlive_a_runner_that_is_killed(self, experiment):
         import psutil
 
@@ -240,7 +248,8 @@ class TestInterruption:
             "import recbole.model.general_recommender.pop as pop, os, signal\n"
             "pop.Pop.__init__ = lambda self, config, dataset: os.kill(os.getpid(), signal.SIGKILL)\n"
         )
-        monkeypatch.setenv("PYTHONPATH", os.getcwd())
+        # before what is there, so that the worker imports the package that is tested
+        monkeypatch.setenv("PYTHONPATH", os.getcwd(), prepend=os.pathsep)
         assert main(["compare", str(file), "--results", "died"]) == 1
         runs = Results.read("died").runs.set_index("contestant")
         assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])

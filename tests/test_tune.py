@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import gettempdir
 from time import monotonic, sleep
 
 import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import CONFIGS
+from conftest import CONFIGS, leave_behind
 
 from recbole_vae_plugin.cli.recbole_vae import main
+from recbole_vae_plugin.tune.search import open_study
 from recbole_vae_plugin.tune.space import Parameter, Space, read_hyper_test
 
 SETTINGS = {"epochs": 3, "mlp_hidden_size": [16], "latent_dimension": 4, "train_batch_size": 16}
@@ -174,6 +176,59 @@ class TestInterruption:
         assert main(["tune", str(space()), "--storage", storage]) == 2
         message = capsys.readouterr().err
         assert f"--storage: got '{storage}'; allowed: the address of a database, such as" in message
+
+    @pytest.fixture
+    def searched(self, space):
+        """A folder ``found`` as a search of two trials leaves it, which nothing was trained for."""
+        Path("found").mkdir()
+        study = open_study(Space.read(space()), Path("found"), None)
+        for number in range(2):
+            study.tell(study.ask(), 0.5)
+            Path(f"found/trials/blocks/trial-{number:04}").mkdir(parents=True)
+        return ["tune", "small.yaml", "--results", "found"]
+
+    def test_a_study_that_was_lost_or_damaged_is_refused_by_name(self, searched, capsys):
+        study = Path("found/study.db")
+        whole = study.read_bytes()
+        damages = {
+            "emptied": b"",
+            "missing": None,
+            "zeros": bytes(5000),
+            "text": b"no database" * 500,
+            "cut off": whole[: len(whole) // 2],
+            "a page overwritten": whole[:8192] + os.urandom(16384) + whole[24576:],
+        }
+        for name, damage in damages.items():
+            study.unlink() if damage is None else study.write_bytes(damage)
+            for _ in range(2):
+                assert main(searched) == 2, name
+                message = capsys.readouterr().err.strip()
+                said = "emptied or lost: it knows 0 trials" if not damage else "found/study.db is damaged"
+                assert said in message and "study.db" in message and "another folder" in message, name
+                assert "\n" not in message and "--storage" not in message, name
+        study.write_bytes(whole)
+        assert len(open_study(Space.read("small.yaml"), Path("found"), None).trials) == 2
+
+    def test_a_study_of_before_the_last_trials_is_refused(self, searched, capsys):
+        Path("found/trials/blocks/trial-0002").mkdir()
+        assert main(searched) == 2
+        assert "it knows 2 trials" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("damage", [b"", b"name: [", b"[1, 2]", b"\xff\xfe"])
+    def test_a_damaged_space_is_told_by_name(self, searched, damage, capsys):
+        Path("found/space.yaml").write_bytes(damage)
+        assert main(searched) == 2
+        assert "found/space.yaml is damaged" in capsys.readouterr().err
+        Path("found/space.yaml").unlink()
+        open_study(Space.read("small.yaml"), Path("found"), None)
+        assert yaml.safe_load(Path("found/space.yaml").read_text())["name"] == "small"
+
+    def test_what_a_killed_search_left_is_removed(self, searched):
+        left = leave_behind(Path("found/trials/blocks/trial-0000/split-7-model-7"))
+        elsewhere = leave_behind(Path(gettempdir(), "recbole-vae"))
+        assert main([*searched, "--trials", "3"]) == 0
+        assert not left.exists() and not elsewhere.exists()
+        assert not list(Path("found").glob("**/*.partial"))
 
     def test_another_search_is_refused(self, space, capsys):
         assert main(["tune", space(), "--results", "found", "--trials", "1"]) == 0

@@ -29,10 +29,12 @@ from recbole_vae_plugin.compare.results import (
 from recbole_vae_plugin.runs.files import labels, write_result
 from recbole_vae_plugin.runs.worker import work
 from recbole_vae_plugin.settings.validation import refuse
-from recbole_vae_plugin.system.atomic import replacing
+from recbole_vae_plugin.system.atomic import partial_of, remove_left_over, replacing, temporary_folder
 from recbole_vae_plugin.system.processors import threads_for
 
 LOCK = ".lock"
+#: Beside it processes that run side by side share the data that they have prepared.
+CACHE = Path(tempfile.gettempdir(), "recbole-vae")
 
 
 class Plan:
@@ -130,14 +132,23 @@ def run(plan: Plan, jobs: int = 1) -> None:
         RuntimeError: another process is running an experiment in this folder.
     """
     plan.folder.mkdir(parents=True, exist_ok=True)
-    with locked(plan.folder), tempfile.TemporaryDirectory() as cache:
+    with locked(plan.folder), temporary_folder(CACHE) as cache:
+        remove_left_over_runs(plan.folder / RUNS)
         content = yaml.safe_dump(asdict(plan.experiment), sort_keys=False, allow_unicode=True)
         with replacing(plan.folder / EXPERIMENT) as partial:
             partial.write_text(content, encoding="utf-8")
         total = len(plan.done) + len(plan.to_run)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} runs [{elapsed}{postfix}]"
         with tqdm(total=total, initial=len(plan.done), bar_format=form, dynamic_ncols=True) as bar:
-            _run_all(plan, jobs, Path(cache), bar)
+            _run_all(plan, jobs, cache, bar)
+        # of processes that had not noticed yet that their runner was killed
+        remove_left_over_runs(plan.folder / RUNS)
+
+
+def remove_left_over_runs(runs: Path) -> None:
+    """Remove what runs that were killed have left, also those that nobody asks for again."""
+    for folder in runs.glob("*/*/"):
+        remove_left_over(folder)
 
 
 @contextlib.contextmanager
@@ -166,6 +177,8 @@ class Worker:
         self.cell: Cell | None = None
         self.last: Cell | None = None
         self.runs = runs
+        #: where the cell's files are until it is done
+        self.partial: Path | None = None
         arguments = (other, os.getpid(), runs, cache, threads, options)
         self.process = context.Process(target=work, args=arguments, daemon=True)
         self.process.start()
@@ -173,9 +186,10 @@ class Worker:
 
     def start(self, cell: Cell) -> None:
         self.cell = self.last = cell
+        self.partial = partial_of(self.runs / cell.folder, self.process.pid)
         # a process that died while idle is heard of by listen
         with contextlib.suppress(OSError):
-            self.connection.send(cell)
+            self.connection.send((cell, self.partial))
 
     def choose(self, waiting: deque[Cell]) -> Cell:
         """The next cell, if possible one on the data that this process has prepared."""
@@ -213,10 +227,9 @@ class Worker:
         if code is not None and code < 0:
             hint = ", for want of memory perhaps" if code == -9 else ""
             reason = f"its process was ended by signal {-code}{hint}"
-        partial = final.with_name(f"{final.name}.partial")
         shutil.rmtree(final, ignore_errors=True)
-        if partial.exists():
-            os.replace(partial, final)
+        if self.partial.exists():
+            os.replace(self.partial, final)
         return write_result(final, {**labels(self.cell), "failed": reason, "seconds": 0.0, "environment": {}})
 
     @property

@@ -18,7 +18,8 @@ from recbole_vae_plugin.system.processors import limit_threads
 def work(
     connection: Connection, parent: int, runs: Path, cache: Path | None, threads: int, options: dict
 ) -> None:
-    """Receive cells until the other end closes; send ("epoch", row) and at last ("done", result).
+    """Receive cells, each with the folder to work in, until the other end closes; send ("epoch", row) and
+    at last ("done", result).
 
     Args:
         connection: to the runner, which answers each epoch with whether to go on.
@@ -46,12 +47,10 @@ def work(
 
     while True:
         try:
-            cell = connection.recv()
+            cell, partial = connection.recv()
         except EOFError:
             return
         final = runs / cell.folder
-        partial = final.with_name(f"{final.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, also across a power cut."""
+"""Files that are written whole or not at all, also across a power cut; folders that no kill leaves behind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from recbole_vae_plugin.settings.validation import Refused
 
 #: Seconds after which a temporary file is left over, where its process cannot be asked.
 LEFT_OVER = 24 * 3600
+PARTIAL = re.compile(r"\..+\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]{12}\.partial")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -38,8 +40,8 @@ def replacing(file: Path, size: int | None = None) -> Iterator[Path]:
     if file.is_dir():
         raise Refused(f"{file}: is a folder; allowed: the name of a file")
     file.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_over(file)
-    partial = file.with_name(f".{file.name}.{_host()}.{os.getpid()}.{secrets.token_hex(6)}.partial")
+    remove_left_over(file.parent)
+    partial = partial_of(file)
     # exclusive, so that nobody's file or link is written to; with the usual permissions
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
     try:
@@ -66,12 +68,37 @@ def write_text(file: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def remove_left_over(file: Path) -> None:
-    """Remove what writers of ``file`` that were killed have left in its folder."""
-    form = re.compile(rf"\.{re.escape(file.name)}\.(?P<host>[\w-]+)\.(?P<pid>\d+)\.[0-9a-f]{{12}}\.partial")
-    for entry in os.scandir(file.parent):
-        match = form.fullmatch(entry.name)
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path``, for this user alone, that is gone once the block has ended.
+
+    If the process is killed, the next one that makes such a folder there removes it."""
+    remove_left_over(path.parent)
+    folder = partial_of(path)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def partial_of(path: Path, process: int | None = None) -> Path:
+    """A name beside ``path`` that nobody else has, by which others see whose it is while it is not whole.
+
+    Args:
+        process: the id of the one that writes it; by default this one.
+    """
+    return path.with_name(f".{path.name}.{_host()}.{process or os.getpid()}.{secrets.token_hex(6)}.partial")
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what processes that were killed have left in a folder: files and folders that are not whole."""
+    for entry in os.scandir(folder):
+        match = PARTIAL.fullmatch(entry.name)
         if match and _is_left_over(entry, match["host"], int(match["pid"])):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+                continue
             with contextlib.suppress(OSError):
                 os.unlink(entry.path)
 
@@ -86,7 +113,10 @@ def _is_left_over(entry: os.DirEntry, host: str, pid: int) -> bool:
             return False
         return False
     with contextlib.suppress(OSError):
-        return time() - entry.stat(follow_symlinks=False).st_mtime > LEFT_OVER
+        # a folder is as old as the file that was written last
+        within = Path(entry.path).iterdir() if entry.is_dir(follow_symlinks=False) else ()
+        newest = max(path.lstat().st_mtime for path in (Path(entry.path), *within))
+        return time() - newest > LEFT_OVER
     return False
 
 
@@ -110,8 +140,6 @@ def _reach_disk(path: Path) -> None:
 
 
 def _free(folder: Path) -> int:
-    import shutil
-
     return shutil.disk_usage(folder).free
 
 

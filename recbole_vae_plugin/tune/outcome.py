@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
 from recbole_vae_plugin.compare.results import read_result
-from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.compare.runner import Worker, remove_left_over_runs
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.system.processors import threads_for
@@ -92,6 +92,7 @@ def run_best(space: Space, values: dict, folder: Path) -> dict:
     result = read_result(folder / "best" / cell.folder)
     if result and "failed" not in result and result["fingerprint"] == cell.fingerprint:
         return result
+    remove_left_over_runs(folder / "best")
     worker = Worker((folder / "best").resolve(), None, threads_for(1), keep_checkpoint=True)
     try:
         worker.start(cell)

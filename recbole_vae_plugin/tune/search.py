@@ -11,7 +11,7 @@ import contextlib
 import json
 import math
 import re
-import tempfile
+import sqlite3
 import warnings
 from dataclasses import asdict
 from itertools import product
@@ -28,9 +28,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
 from recbole_vae_plugin.compare.experiment import Cell
-from recbole_vae_plugin.compare.runner import Worker
+from recbole_vae_plugin.compare.runner import CACHE, Worker, remove_left_over_runs
 from recbole_vae_plugin.settings.validation import Refused, refuse
-from recbole_vae_plugin.system.atomic import write_text
+from recbole_vae_plugin.system.atomic import temporary_folder, write_text
 from recbole_vae_plugin.system.processors import threads_for
 from recbole_vae_plugin.tune.space import Space
 
@@ -39,6 +39,7 @@ SPACE, TRIALS, STUDY, LOCK = "space.yaml", "trials", "study.db", ".lock"
 MOST_REPEATS = 20
 #: Seconds without a sign of life after which a trial counts as abandoned and is run again.
 GRACE = 20
+WAY_ON = "put back a whole one, give another folder (--results), or move this folder away and begin anew"
 #: Epochs that every trial may train, and trials that finish, before weak ones are stopped.
 WARM_UP_TRIALS = 5
 
@@ -55,9 +56,11 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         ValueError: the folder or the study is of another search.
     """
     if (folder / SPACE).is_file():
-        known = yaml.safe_load((folder / SPACE).read_text(encoding="utf-8"))["name"]
+        known = name_of_search(folder / SPACE)
         if known != space.name:
             refuse("results", str(folder), f"another folder: it holds the search {known}")
+    if storage is None:
+        check_whole(folder / STUDY)
     # experimental: sampling several parameters together
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -69,6 +72,9 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
             '. For PostgreSQL: pip install "psycopg[binary]"' if isinstance(problem, ImportError) else ""
         )
         allowed = "the address of a database, such as postgresql+psycopg://user:password@host/name"
+        if storage is None:
+            reason = " ".join(str(problem).split())
+            raise Refused(f"{folder / STUDY} cannot be opened ({reason}); {WAY_ON}") from problem
         reason = f"this one cannot be opened: {without_password(str(problem), url)}".rstrip(".")
         # no cause is shown: it may hold the address with its password
         raise Refused(
@@ -83,6 +89,7 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         sampler=optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, space.warm_up_epochs),
     )
+    check_knows_trials(study, folder, storage)
     definition = json.dumps(definition_of(space), sort_keys=True, default=str)
     if study.user_attrs.setdefault("space", definition) != definition:
         refuse(
@@ -93,6 +100,59 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
     study.set_user_attr("space", definition)
     write_text(folder / SPACE, yaml.safe_dump(json.loads(definition), sort_keys=False))
     return study
+
+
+def name_of_search(file: Path) -> str:
+    """What the search is called whose space a results folder holds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))["name"]
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as problem:
+        reason = " ".join(str(problem).split())
+        raise Refused(
+            f"{file} is damaged ({reason}); remove it, and the same command writes it anew"
+        ) from problem
+
+
+def check_whole(file: Path) -> None:
+    """Refuse the file of a study in which anything is damaged.
+
+    Raises:
+        ValueError: names the file and the way on.
+    """
+    if not file.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
+            found = database.execute("PRAGMA quick_check").fetchone()[0]
+    except sqlite3.OperationalError:
+        return  # it is busy, or cannot be opened, which Optuna says, too
+    except sqlite3.DatabaseError as problem:
+        found = str(problem)
+    if found != "ok":
+        raise Refused(f"{file} is damaged, or no database of Optuna's ({found}); {WAY_ON}")
+
+
+def check_knows_trials(study: optuna.Study, folder: Path, storage: str | None) -> None:
+    """Refuse a study that does not know trials whose files the folder holds: it would begin anew, and
+    overwrite them.
+
+    Raises:
+        ValueError: names the study and the way on.
+    """
+    form = re.compile(r"trial-(\d+)")
+    matches = (form.fullmatch(path.name) for path in (folder / TRIALS).glob("*/*/"))
+    there = {int(match[1]) for match in matches if match}
+    known = len(study.get_trials(deepcopy=False))
+    if there and max(there) >= known:
+        where = folder / STUDY if storage is None else without_password(storage, storage)
+        raise Refused(
+            f"{where} has been emptied or lost: it knows {known} trials, and {folder / TRIALS} holds files "
+            f"of {len(there)}, up to number {max(there)}; {WAY_ON}"
+        )
 
 
 def without_password(text: str, url: str) -> str:
@@ -142,11 +202,12 @@ class Search:
         threads = threads_for(jobs)
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
         done = len(self.finished())
+        remove_left_over_runs(self.runs)
         with (
-            tempfile.TemporaryDirectory() as cache,
+            temporary_folder(CACHE) as cache,
             tqdm(total=self.goal, initial=done, bar_format=form, dynamic_ncols=True) as bar,
         ):
-            shared = Path(cache) if jobs > 1 else None
+            shared = cache if jobs > 1 else None
             try:
                 while True:
                     self.give_signs_of_life()
