@@ -11,7 +11,7 @@ from recbole.data import create_dataset
 from recbole.utils import init_seed
 
 from recbole_vae_plugin.integration.data.titles import titles_of
-from recbole_vae_plugin.integration.training.archives import load_whole
+from recbole_vae_plugin.integration.training.checkpoints import load_checkpoint
 from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.serving.bundle import Bundle
@@ -98,7 +98,7 @@ def read_checkpoint(file: Path) -> dict:
     """Unpickle a checkpoint, which must be of one of our models."""
     if not file.is_file():
         raise Refused(f"{file}: there is no such file; allowed: a checkpoint (.pth) that RecBole saved")
-    checkpoint = load_whole(file, lambda: torch.load(file, map_location="cpu", weights_only=False))
+    checkpoint = load_checkpoint(file)
     try:
         model = checkpoint["config"]["model"]
     except (KeyError, TypeError) as problem:

@@ -132,7 +132,7 @@ class Contract:
 
         assert 1 <= resumed.trainer.start_epoch <= 2, "from the best epoch of the two"
         assert_same_weights(resumed.model, straight.model)
-        for kept in ("best_valid_score", "best_valid_result", "cur_step", "deep_alone"):
+        for kept in ("best_valid_score", "best_valid_result", "cur_step", "patience"):
             assert getattr(resumed.trainer, kept) == getattr(straight.trainer, kept)
 
     def test_a_saved_model_scores_the_same(self, prepare, variant):

@@ -14,7 +14,7 @@ from contract import fit, scores_of
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.integration.config.keys import default_keys
-from recbole_vae_plugin.integration.training.line_search import MOST, climb
+from recbole_vae_plugin.integration.training.line_search import MAX_FACTOR, line_search
 from recbole_vae_plugin.nn import ease as ease_module
 from recbole_vae_plugin.nn.ease import EASE, ease
 from recbole_vae_plugin.nn.interactions import Interactions
@@ -111,27 +111,27 @@ def test_kept_products_change_nothing(dense, interactions, monkeypatch, room):
 
 
 @pytest.mark.parametrize("top", [0.03, 0.9, 1.0, 7.7, 300.0])
-def test_a_climb_ends_near_the_top(top):
+def test_a_line_search_ends_near_the_top(top):
     tried = []
 
     def quality(factor):
         tried.append(factor)
         return -abs(torch.tensor(factor / top).log().item())
 
-    at = climb(quality, 1.0)
-    at = climb(quality, at)
+    at = line_search(quality, 1.0)
+    at = line_search(quality, at)
     assert top / 1.6 < at < top * 1.6
     assert len(tried) < 40
     assert quality(at) == max(map(quality, set(tried)))
 
 
-def test_a_climb_without_a_top_ends():
-    assert climb(lambda factor: factor, 1.0) <= MOST
+def test_a_line_search_without_a_top_ends():
+    assert line_search(lambda factor: factor, 1.0) <= MAX_FACTOR
 
 
 def test_a_plateau_is_crossed():
     """Rounded metrics, and a factor so large that nothing else counts."""
-    assert 5 < climb(lambda factor: round(1 / (1 + abs(factor - 6)), 2), 900.0) < 10
+    assert 5 < line_search(lambda factor: round(1 / (1 + abs(factor - 6)), 2), 900.0) < 10
 
 
 @pytest.mark.parametrize(
@@ -139,14 +139,14 @@ def test_a_plateau_is_crossed():
     [(1.2, 200.0, 0.25, (1.2, 200.0)), (1e-3, 0.7, 0.25, (1e-3, 0.7)), (3.0, 4.0, 0.2, (1.0, 1.0))],
     ids=["better above", "better below", "nowhere better"],
 )
-def test_a_climb_does_not_settle_on_a_plateau(left, right, level, expected):
-    at = climb(lambda factor: level if left <= factor <= right else 0.2, 1.0)
+def test_a_line_search_does_not_settle_on_a_plateau(left, right, level, expected):
+    at = line_search(lambda factor: level if left <= factor <= right else 0.2, 1.0)
     assert expected[0] <= at <= expected[1]
 
 
 @pytest.mark.parametrize("start", [0.0, 1e6])
-def test_a_climb_begins_within_its_limits(start):
-    assert 3 < climb(lambda factor: -abs(factor - 6), start) < 12
+def test_a_line_search_begins_within_its_limits(start):
+    assert 3 < line_search(lambda factor: -abs(factor - 6), start) < 12
 
 
 class TestInTraining:

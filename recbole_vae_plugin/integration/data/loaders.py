@@ -27,7 +27,7 @@ from recbole_vae_plugin.settings.validation import Refused
 
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
 #: evaluator arrays of the same shape.
-MOST_SCORES = 2**25
+MAX_SCORES = 2**25
 
 
 def interactions_of(*datasets) -> Interactions:
@@ -169,7 +169,7 @@ class _UserEvalDataLoader(AbstractDataLoader):
         AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=False)
 
     def _init_batch_size_and_step(self):
-        users = min(self.config["eval_batch_size"], MOST_SCORES // self._dataset.item_num)
+        users = min(self.config["eval_batch_size"], MAX_SCORES // self._dataset.item_num)
         self.step = max(users, 1)
         self.set_batch_size(self.step)
 
