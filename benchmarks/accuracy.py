@@ -20,6 +20,7 @@ import yaml
 from tqdm import tqdm
 
 import recbole_vae_plugin  # noqa: F401  registers the models
+from recbole_vae_plugin.compare.markup import markdown_table
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 VARIANTS = sorted(path.stem for path in (CONFIGS / "models").glob("*.yaml"))
@@ -46,10 +47,7 @@ def run_one(contestant: str, dataset_file: str, seed: int, extra: dict) -> tuple
 def table(results: dict[str, list[tuple[dict, float]]]) -> str:
     """Markdown: mean ± standard deviation over the seeds."""
     metrics = list(next(iter(results.values()))[0][0])
-    lines = [
-        f"| model | {' | '.join(metrics)} | s a run |",
-        "|---|" + "---|" * (len(metrics) + 1),
-    ]
+    rows = []
     for contestant, runs in results.items():
         cells = []
         for metric in metrics:
@@ -57,8 +55,8 @@ def table(results: dict[str, list[tuple[dict, float]]]) -> str:
             spread = f" ± {stdev(values):.4f}" if len(values) > 1 else ""
             cells.append(f"{mean(values):.4f}{spread}")
         seconds = mean(seconds for _, seconds in runs)
-        lines.append(f"| {contestant} | {' | '.join(cells)} | {seconds:.0f} |")
-    return "\n".join(lines)
+        rows.append([contestant, *cells, f"{seconds:.0f}"])
+    return markdown_table(["model", *metrics, "s per run"], rows)
 
 
 def main() -> None:

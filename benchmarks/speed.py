@@ -180,9 +180,12 @@ def summarise(rounds: list[dict]) -> dict:
 
 def table(results: dict[str, dict]) -> str:
     """A row a figure, a column a contestant, ratios to ours in brackets."""
+    # here, because the processes that are measured import this module, too
+    from recbole_vae_plugin.compare.markup import markdown_table
+
     names = list(results)
     ours = results[names[0]]
-    lines = [f"| | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
+    rows = []
     for figure in [*MEASURED, "whole run"]:
         if all(figure not in result for result in results.values()):
             continue
@@ -197,8 +200,8 @@ def table(results: dict[str, dict]) -> str:
                 cells.append(
                     f"{value:.3g} ({value / ours[figure]:.1f}x)" if figure in ours else f"{value:.3g}"
                 )
-        lines.append(f"| {figure} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([figure, *cells])
+    return markdown_table(["", *names], rows)
 
 
 def main() -> None:

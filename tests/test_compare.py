@@ -31,7 +31,7 @@ def experiment(blocks_path):
     def write(**changes) -> Path:
         content = {
             "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
-            "contestants": {"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS}},
+            "methods": {"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS}},
             "baseline": "Pop",
             "seeds": {"split": 7, "model": [1, 2]},
             "metrics": ["NDCG", "Recall"],
@@ -48,12 +48,12 @@ def experiment(blocks_path):
 
 @pytest.fixture(scope="module")
 def finished(blocks_path, tmp_path_factory):
-    """An experiment that ran once for several tests, with a contestant that fails."""
+    """An experiment that ran once for several tests, with a method that fails."""
     folder = tmp_path_factory.mktemp("finished")
     content = {
         "name": "finished",
         "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
-        "contestants": {
+        "methods": {
             "EASE": None,
             "VAE": {"model": "VAESplit", **SETTINGS},
             "broken": {"model": "NeuMF", "epochs": 1, "use_pretrain": True, "mf_pretrain_path": "nowhere"},
@@ -75,7 +75,7 @@ def finished(blocks_path, tmp_path_factory):
 
 def values_of(folder: Path) -> pd.DataFrame:
     """Every user's metrics, in an order of their own."""
-    return Results.read(folder).users.sort_values(["contestant", "split_seed", "model_seed", "user"])
+    return Results.read(folder).users.sort_values(["method", "split_seed", "model_seed", "user"])
 
 
 class TestRuns:
@@ -83,7 +83,7 @@ class TestRuns:
         _, folder, code = finished
         runs = Results.read(folder).runs
         assert code == 1
-        assert runs["failed"].isna().groupby(runs["contestant"]).all().to_dict() == {
+        assert runs["failed"].isna().groupby(runs["method"]).all().to_dict() == {
             "EASE": True,
             "VAE": True,
             "broken": False,
@@ -112,18 +112,18 @@ class TestRuns:
         from recbole.quick_start import run_recbole
 
         shared = {"metrics": ["NDCG", "Recall"], "topk": [3], "valid_metric": "NDCG@3"}
-        contestants = {"VAE": {"model": "VAESplit", **SETTINGS}, "BPR": {"model": "BPR", "epochs": 2}}
+        methods = {"VAE": {"model": "VAESplit", **SETTINGS}, "BPR": {"model": "BPR", "epochs": 2}}
         content = {
             "datasets": {"blocks": {"data_path": str(blocks_path)}},
-            "contestants": contestants,
+            "methods": methods,
             "baseline": "VAE",
             "seeds": {"split": 7, "model": 7},
             **shared,
         }
         Path("same.yaml").write_text(yaml.safe_dump(content))
         assert main(["compare", "same.yaml", "--results", "same"]) == 0
-        runs = Results.read("same").runs.set_index("contestant")
-        for label, keys in contestants.items():
+        runs = Results.read("same").runs.set_index("method")
+        for label, keys in methods.items():
             settings = {**shared, **keys, "seed": 7, "data_path": str(blocks_path)}
             quiet = {"show_progress": False, "state": "ERROR"}
             expected = run_recbole(dataset="blocks", config_dict={**settings, **quiet})["test_result"]
@@ -132,8 +132,8 @@ class TestRuns:
 
     def test_the_split_is_the_split_seeds_and_the_weights_the_model_seeds(self, finished):
         _, folder, _ = finished
-        users = Results.read(folder).users.set_index(["contestant", "split_seed", "model_seed", "user"])
-        values = users["ndcg@3"].unstack(["contestant", "split_seed", "model_seed"])
+        users = Results.read(folder).users.set_index(["method", "split_seed", "model_seed", "user"])
+        values = users["ndcg@3"].unstack(["method", "split_seed", "model_seed"])
         assert values["EASE", 7, 1].equals(values["EASE", 7, 2])
         assert not values["EASE", 7, 1].equals(values["EASE", 8, 1])
         assert not values["VAE", 7, 1].equals(values["VAE", 7, 2])
@@ -154,7 +154,7 @@ class TestRuns:
     def test_curves_tell_what_goes_on_inside(self, finished):
         _, folder, _ = finished
         curves = Results.read(folder).curves
-        ours = curves[curves["contestant"] == "VAE"]
+        ours = curves[curves["method"] == "VAE"]
         assert set(ours["epoch"]) == {0, 1}
         assert (ours[["reconstruction", "kl", "train_seconds", "valid_ndcg@3"]] > 0).all(axis=None)
         assert ours["active_units"].between(0, 4).all()
@@ -204,7 +204,7 @@ class TestInterruption:
         import psutil
 
         endless = {"model": "VAESplit", **SETTINGS, "epochs": 10**6, "stopping_step": 10**6}
-        file = experiment(contestants={"VAE": endless}, baseline="VAE")
+        file = experiment(methods={"VAE": endless}, baseline="VAE")
         command = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "compare", str(file)]
         process = subprocess.Popen([*command, "--results", "killed"])
         end = monotonic() + 60
@@ -225,7 +225,7 @@ class TestInterruption:
     def test_an_experiment_may_grow(self, experiment):
         assert main(["compare", str(experiment()), "--results", "grown"]) == 0
         file = experiment(
-            contestants={"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS}, "EASE": None},
+            methods={"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS}, "EASE": None},
             seeds={"split": 7, "model": [1, 2, 3]},
         )
         plan = Plan(Experiment.read(str(file)), Path("grown"))
@@ -238,7 +238,7 @@ class TestInterruption:
 
     def test_what_has_run_must_stay_as_it_was(self, experiment, capsys):
         assert main(["compare", str(experiment(seeds={"split": 7, "model": 1})), "--results", "kept"]) == 0
-        file = experiment(contestants={"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS, "epochs": 3}})
+        file = experiment(methods={"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS, "epochs": 3}})
         assert main(["compare", str(file), "--results", "kept"]) == 2
         assert "was run with other settings" in capsys.readouterr().err
 
@@ -251,7 +251,7 @@ class TestInterruption:
         # before what is there, so that the worker imports the package that is tested
         monkeypatch.setenv("PYTHONPATH", os.getcwd(), prepend=os.pathsep)
         assert main(["compare", str(file), "--results", "died"]) == 1
-        runs = Results.read("died").runs.set_index("contestant")
+        runs = Results.read("died").runs.set_index("method")
         assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])
 
 
@@ -261,7 +261,7 @@ class TestPlan:
         assert "0 done, 4 to run" in capsys.readouterr().out
         assert not Path("none").exists()
 
-    def test_some_contestants_can_run_first(self, experiment, capsys):
+    def test_some_methods_can_run_first(self, experiment, capsys):
         file = str(experiment(seeds={"split": 7, "model": 1}))
         assert main(["compare", file, "--results", "some", "--only", "Pop"]) == 0
         assert "| VAE | not run yet |" in capsys.readouterr().out
@@ -283,14 +283,14 @@ class TestPlan:
     @pytest.mark.parametrize(
         ("changes", "words"),
         [
-            ({"contestants": {"Pop": None, "x": {"model": "VAESplitt"}}}, ["contestant x", "VAESplit"]),
-            ({"contestants": {"Pop": None, "VAESplit": {"anneal_capp": 1}}}, ["VAESplit", "anneal_cap"]),
-            ({"contestants": {"Pop": None, "VAESplit": {"anneal_cap": -1}}}, ["anneal_cap", "-1"]),
-            ({"contestants": {"Pop": None, "VAESplit": {"learning_rate": "fast"}}}, ["learning_rate"]),
-            ({"contestants": {"Pop": None, "VAESplit": {"config": "no.yaml"}}}, ["no.yaml", "existing"]),
-            ({"contestants": {"Pop": None, "BPR": {"topk": [5]}}}, ["topk", "the same for all"]),
-            ({"contestants": {"Pop": None, "BPR": {"val_interval": 1}}}, ["val_interval", "data set"]),
-            ({"contestants": {}}, ["contestants"]),
+            ({"methods": {"Pop": None, "x": {"model": "VAESplitt"}}}, ["method x", "VAESplit"]),
+            ({"methods": {"Pop": None, "VAESplit": {"anneal_capp": 1}}}, ["VAESplit", "anneal_cap"]),
+            ({"methods": {"Pop": None, "VAESplit": {"anneal_cap": -1}}}, ["anneal_cap", "-1"]),
+            ({"methods": {"Pop": None, "VAESplit": {"learning_rate": "fast"}}}, ["learning_rate"]),
+            ({"methods": {"Pop": None, "VAESplit": {"config": "no.yaml"}}}, ["no.yaml", "existing"]),
+            ({"methods": {"Pop": None, "BPR": {"topk": [5]}}}, ["topk", "the same for all"]),
+            ({"methods": {"Pop": None, "BPR": {"val_interval": 1}}}, ["val_interval", "data set"]),
+            ({"methods": {}}, ["methods"]),
             ({"baseline": "EASE"}, ["baseline", "EASE", "Pop"]),
             ({"metrics": ["NDGC"]}, ["metrics", "ndcg"]),
             ({"valid_metric": "MRR@3"}, ["valid_metric", "MRR@3", "NDCG@3"]),
@@ -308,7 +308,7 @@ class TestPlan:
             ({"datasets": {"blocks": {"eval_arg": 1}}}, ["data set blocks", "did you mean eval_args"]),
             ({"metrics": ["NDCG", "ndcg"]}, ["metrics", "repetitions"]),
             ({"topk": []}, ["topk"]),
-            ({"metrics": ["RMSE", "NDCG"]}, ["contestant Pop on blocks"]),
+            ({"metrics": ["RMSE", "NDCG"]}, ["method Pop on blocks"]),
         ],
     )
     def test_bad_files_get_one_message_before_anything_runs(self, experiment, changes, words, capsys):
@@ -319,12 +319,12 @@ class TestPlan:
             assert word in message
         assert not Path("none").exists()
 
-    def test_contestants_that_would_be_split_differently_are_refused(self, experiment, capsys):
+    def test_methods_that_would_be_split_differently_are_refused(self, experiment, capsys):
         # RecBole's sequential models leave out the last item of each user by default
-        file = experiment(contestants={"Pop": None, "SASRec": {"train_neg_sample_args": None}})
+        file = experiment(methods={"Pop": None, "SASRec": {"train_neg_sample_args": None}})
         assert main(["compare", str(file), "--results", "none"]) == 2
         message = capsys.readouterr().err
-        assert "contestant SASRec on blocks: eval_args" in message and "set eval_args in the data" in message
+        assert "method SASRec on blocks: eval_args" in message and "set eval_args in the data" in message
 
     def test_results_of_something_else_are_left_alone(self, experiment, capsys):
         Path("mine").mkdir()
@@ -352,7 +352,7 @@ class TestTables:
         assert main(["compare", str(file), "--results", "coverage"]) == 0
         assert main(["report", "coverage"]) == 0
         text = Path("coverage/table.md").read_text()
-        assert "| model | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "nothing to test" in text
+        assert "| method | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "nothing to test" in text
 
     def test_markdown_has_best_second_and_verdicts(self, finished, capsys):
         _, folder, _ = finished

@@ -87,7 +87,7 @@ def test_run_recbole_takes_names(settings, capsys):
 @pytest.mark.parametrize("name", [file.stem for file in shipped_files(["experiments"])])
 def test_experiments_are_read_by_name_from_anywhere(name):
     experiment = Experiment.read(name)
-    assert experiment.name == name and experiment.datasets and experiment.contestants
+    assert experiment.name == name and experiment.datasets and experiment.methods
 
 
 @pytest.mark.parametrize("name", [file.stem for file in shipped_files(["search"])])

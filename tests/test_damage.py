@@ -24,7 +24,7 @@ def folder(blocks_path, tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished")
     content = {
         "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
-        "contestants": ["Pop", "EASE"],
+        "methods": ["Pop", "EASE"],
         "baseline": "Pop",
         "seeds": {"split": 7, "model": 1},
         "metrics": ["NDCG", "GiniIndex"],

@@ -27,7 +27,7 @@ def test_more_of_a_metric_is_better_or_worse(metric, word, wins):
     rows = [
         {
             "dataset": "d",
-            "contestant": label,
+            "method": label,
             "split_seed": 1,
             "model_seed": seed,
             "user": user,

@@ -106,7 +106,7 @@ def test_files_of_experiments_and_spaces(kind, keys, tmp_path):
     base = {
         "experiment": {
             "datasets": ["ml-100k"],
-            "contestants": ["Pop", "VAESplit"],
+            "methods": ["Pop", "VAESplit"],
             "baseline": "Pop",
             "seeds": {"split": 1, "model": 1},
         },

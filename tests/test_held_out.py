@@ -366,7 +366,7 @@ def test_a_comparison(held_out_blocks):
 
     experiment = SHARED | {
         "datasets": {"blocks": held_out_blocks},
-        "contestants": {"EASE": None, "VAE": {"model": "VAESplit", **SMALL}},
+        "methods": {"EASE": None, "VAE": {"model": "VAESplit", **SMALL}},
         "baseline": "EASE",
         "seeds": {"split": [7, 8], "model": 1},
     }
@@ -374,10 +374,10 @@ def test_a_comparison(held_out_blocks):
     assert main(["compare", "experiment.yaml", "--results", "compared"]) == 0
     found = Results.read(Path("compared")).users
     assert len(found) == 2 * 2 * 12
-    evaluated = found.groupby(["split_seed", "contestant"])["user"].agg(frozenset)
+    evaluated = found.groupby(["split_seed", "method"])["user"].agg(frozenset)
     assert evaluated.groupby("split_seed").nunique().eq(1).all(), "the same users whatever the model"
 
-    experiment["contestants"]["BPR"] = None
+    experiment["methods"]["BPR"] = None
     Path("experiment.yaml").write_text(yaml.safe_dump(experiment))
     assert main(["compare", "experiment.yaml", "--results", "refused"]) == 2
     assert not list(Path("refused").glob("runs/*"))

@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pandas as pd
 import pytest
-import yaml
+from results_by_hand import write_results
 
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.runs.files import labels
 
 FIELDS = [
     "year",
@@ -39,57 +36,8 @@ FIELDS = [
 
 @pytest.fixture
 def results() -> str:
-    """A results folder written by hand: two contestants whose figures are known."""
-    folder = Path("results")
-    experiment = {
-        "name": "by hand",
-        "description": "",
-        "contestant_seeds": {},
-        "split_seeds": [1],
-        "model_seeds": [1, 2],
-        "checkpoints": False,
-        "datasets": {"toy": {"dataset": "toy", "data_path": "/secret/place", "load_col": None}},
-        "contestants": {"good": {"model": "VAESplit", "anneal_cap": 0.1}, "bad": {"model": "Pop"}},
-        "baseline": "bad",
-        "metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"],
-        "topk": [10],
-        "valid_metric": "NDCG@10",
-        "settings": {"epochs": 5},
-    }
-    folder.mkdir()
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
-    metrics = {"recall@10": 0.21, "mrr@10": 0.45, "ndcg@10": 0.28, "hit@10": 0.78, "precision@10": 0.2}
-    for cell in Experiment(**experiment).cells():
-        factor = {"good": 1, "bad": 0.5}[cell.contestant]
-        # seeds lie symmetrically around the mean
-        noise = 0.001 * (-1) ** cell.model_seed
-        test = {name: value * factor + noise for name, value in metrics.items()}
-        run = folder / "runs" / cell.folder
-        run.mkdir(parents=True)
-        result = {
-            **labels(cell),
-            "test": test,
-            "valid": test,
-            "valid_score": test["ndcg@10"],
-            "best_epoch": 4,
-            "epochs": 5,
-            "train_seconds": 1.234,
-            "eval_seconds": 0.5,
-            "seconds": 9.0,
-            "prepare_seconds": 1.0,
-            "peak_memory": 512.0,
-            "train_gpu_memory": 2048.0,
-            "eval_gpu_memory": 0.0,
-            "parameters": 1234567,
-            "flops": 7654321.0,
-            "environment": {},
-        }
-        (run / "config.yaml").write_text("{anneal_cap: 0.1, epochs: 5, latent_dimension: 200}")
-        (run / "result.json").write_text(json.dumps(result))
-        users = pd.DataFrame({"user": ["a", "b"], **{name: [v, v] for name, v in test.items()}})
-        users.to_csv(run / "users.csv.gz", index=False)
-        pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(run / "curve.csv", index=False)
-    return str(folder)
+    """A results folder with the figures of :func:`results_by_hand.write_results`."""
+    return str(write_results(Path("results")))
 
 
 def test_the_row_has_the_boards_fields_in_the_boards_form(results, capsys):
@@ -127,7 +75,7 @@ def test_a_board_takes_the_row_at_its_rank(results, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--contestant", "goood"], ["--contestant", "good"]),
+        (["--method", "goood"], ["--method", "good"]),
         (["--dataset", "toys"], ["--dataset", "toy"]),
         (["--board", "none.json"], ["--board", "none.json"]),
         (["--search-space", "none.test"], ["--search-space", "none.test", "existing file"]),

@@ -50,7 +50,7 @@ def test_a_colleagues_file_runs_nothing(command, blocks_path, capsys):
     content = {
         "compare": {
             "datasets": {"blocks": data},
-            "contestants": {"Pop": None, "VAESplit": {"activation": CODE, "noise_std": "1/0"}},
+            "methods": {"Pop": None, "VAESplit": {"activation": CODE, "noise_std": "1/0"}},
             "baseline": "Pop",
             "seeds": {"split": 1, "model": 1},
         },

@@ -84,7 +84,7 @@ def test_wrong_settings_are_refused_before_the_first_run(rated, wrong, said, com
         content = {
             "compare": {
                 "datasets": {"rated": {**data, **wrong} if not of_model else data},
-                "contestants": {"BPR": of_model},
+                "methods": {"BPR": of_model},
                 "baseline": "BPR",
                 "seeds": {"split": 1, "model": 1},
                 "metrics": ["NDCG"],
@@ -139,7 +139,7 @@ def test_a_comparison_needs_test_data(rated, capsys):
     dataset = {"dataset": "rated", "data_path": "data", "eval_args": {"split": {"RS": [9, 1, 0]}}}
     content = {
         "datasets": {"rated": dataset},
-        "contestants": ["Pop"],
+        "methods": ["Pop"],
         "baseline": "Pop",
         "seeds": {"split": 1, "model": 1},
     }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from packaging.version import Version
 from recbole.config import Config
 from recbole.data import create_dataset
 
@@ -83,7 +84,7 @@ def test_sequences_of_numbers_are_normalised_one_by_one(dataset):
 def test_the_repairs_are_in_force_where_they_are_needed():
     import pandas as pd
 
-    expected = IN_FORCE if int(pd.__version__.split(".")[0]) >= 3 else NOT_NEEDED
+    expected = IN_FORCE if Version(pd.__version__).major >= 3 else NOT_NEEDED
     states = {patch.name: patch.state for patch in PATCHES if "pandas_3" in patch.function.__module__}
     assert len(states) == 2 and set(states.values()) == {expected}
 

@@ -37,7 +37,7 @@ def test_compare_gives_a_run_the_threads_that_it_may_use(limit, blocks_path):
         yaml.safe_dump(
             {
                 "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
-                "contestants": ["Pop"],
+                "methods": ["Pop"],
                 "baseline": "Pop",
                 "seeds": {"split": 1, "model": 1},
             }

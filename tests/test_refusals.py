@@ -76,7 +76,7 @@ class TestFiles:
         Path("e.yaml").write_text(content)
         return Experiment.read("e.yaml")
 
-    BASE = "datasets: [ml-100k]\ncontestants: [Pop]\nbaseline: Pop\n"
+    BASE = "datasets: [ml-100k]\nmethods: [Pop]\nbaseline: Pop\n"
 
     def test_the_split_has_a_default(self):
         assert self.read(self.BASE + "seeds: {model: [1, 2]}\n").split_seeds == [2020]
@@ -86,7 +86,7 @@ class TestFiles:
         [
             (BASE + "seeds: {model: 1}\nbaseline: EASE\n", "the key baseline stands in line 3 and in line 5"),
             (BASE + "seeds: {model: 1, model: 2}\n", "the key model stands in line 4 and in line 4"),
-            ("contestants: {1: {model: Pop}, '1': {model: EASE}}\n", "the key 1 stands"),
+            ("methods: {1: {model: Pop}, '1': {model: EASE}}\n", "the key 1 stands"),
             (BASE + "seeds: {model: 1}\nname: /etc/owned\n", "name: got '/etc/owned'"),
             (BASE + "seeds: {model: 1}\nname: ../up\n", "name: got '../up'"),
             (BASE + "seeds: {model: 1}\nname: [a]\n", "name: got ['a']"),

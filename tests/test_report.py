@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,18 +19,18 @@ NAUGHTY = 'a</script><b>"x" & y'
 
 @pytest.fixture
 def comparison(monkeypatch) -> Comparison:
-    """Three contestants, one of which has a collapsed posterior and one a name that is no HTML."""
+    """Three methods, one of which has a collapsed posterior and one a name that is not HTML."""
     random = np.random.default_rng(0)
     effects = {"Pop": 0.1, "VAE": 0.3, NAUGHTY: 0.2}
     users, curves, runs = [], [], []
-    for contestant, level in effects.items():
+    for method, level in effects.items():
         for seed in (1, 2):
-            labels = {"dataset": "toy", "contestant": contestant, "split_seed": 1, "model_seed": seed}
+            labels = {"dataset": "toy", "method": method, "split_seed": 1, "model_seed": seed}
             names = [f"u{user}" for user in range(50)]
             values = {"user": names, "ndcg@10": level + random.normal(0, 0.05, 50), "recall@10": level}
             users.append(pd.DataFrame({**labels, **values}))
             epochs = pd.DataFrame({**labels, "epoch": range(5), "valid_ndcg@10": level * np.arange(5) / 5})
-            if contestant == "VAE":
+            if method == "VAE":
                 epochs[["reconstruction", "kl", "beta", "active_units"]] = [[100.0, 3.0, 0.1, 1]] * 5
             curves.append(epochs)
             cost = {"train_seconds": 1.0, "eval_seconds": 0.1, "seconds": 10 * level}
@@ -40,7 +41,7 @@ def comparison(monkeypatch) -> Comparison:
         "name": "toy & others",
         "description": "Planted.",
         "datasets": {"toy": {"dataset": "toy"}},
-        "contestants": {
+        "methods": {
             "Pop": {"model": "Pop"},
             "VAE": {"model": "VAESplit"},
             NAUGHTY: {"model": "EASE"},
@@ -74,7 +75,16 @@ def test_the_page_stands_alone_and_escapes_what_users_wrote(page):
     assert "better by" in head
 
 
-def test_no_finished_run_is_no_page(comparison):
+def test_the_pictures_data_has_null_for_nan_and_methods_in_their_order(comparison):
+    comparison.results.curves.iloc[0, comparison.results.curves.columns.get_loc("valid_ndcg@10")] = np.nan
+    report.write_report(comparison, Path("nan.html"))
+    _, _, rest = Path("nan.html").read_text().partition('<script id="data" type="application/json">')
+    (data,) = json.loads(rest.partition("</script>")[0], parse_constant=pytest.fail)
+    assert data["curves"][0]["valid"][:2] == [None, pytest.approx(0.02)]
+    assert list(data["users"]) == ["Pop", "VAE", NAUGHTY]
+
+
+def test_without_a_finished_run_there_is_no_page(comparison):
     comparison.summary = comparison.summary.iloc[:0]
     with pytest.raises(ValueError, match="no finished run"):
         report.write_report(comparison, Path("none.html"))
@@ -134,12 +144,12 @@ class TestInABrowser:
         rows = shown.find_elements("css selector", "tbody tr")
         assert [row.is_displayed() for row in rows] == [False, True, False]
 
-    def test_two_contestants_can_be_chosen(self, shown):
+    def test_two_methods_can_be_chosen(self, shown):
         title = ".chart[data-chart=users] .xtitle"
         assert "50 better, 0 worse" in self.texts(shown, title)[0]
         first = shown.find_element("css selector", "[data-role=first]")
         first.find_element("css selector", "option[value=Pop]").click()
-        assert "0 better, 0 worse, 50 alike" in self.texts(shown, title)[0]
+        assert "0 better, 0 worse, 50 equal" in self.texts(shown, title)[0]
 
     def test_a_phone_scrolls_the_table_and_not_the_page(self, shown):
         shown.set_window_size(500, 900)

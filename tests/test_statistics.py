@@ -21,18 +21,18 @@ from recbole_vae_plugin.compare.statistics import (
 
 
 def planted(effects: dict[str, float], users=300, seeds=(1, 2, 3), seed=0, seed_noise=0.0) -> pd.DataFrame:
-    """Users' values: a user's own level, plus the contestant's effect, plus noise of run and user."""
+    """Users' values: a user's own level, plus the method's effect, plus noise of run and user."""
     random = np.random.default_rng(seed)
     level = random.normal(0.3, 0.1, users)
     tables = []
-    for contestant, effect in effects.items():
+    for method, effect in effects.items():
         for model_seed in seeds:
             noise = random.normal(0, 0.1, users) + random.normal(0, seed_noise)
             tables.append(
                 pd.DataFrame(
                     {
                         "dataset": "planted",
-                        "contestant": contestant,
+                        "method": method,
                         "split_seed": 0,
                         "model_seed": model_seed,
                         "user": [f"u{user}" for user in range(users)],
@@ -44,7 +44,7 @@ def planted(effects: dict[str, float], users=300, seeds=(1, 2, 3), seed=0, seed_
 
 
 def found(users: pd.DataFrame, baseline: str = "base"):
-    return {each.contestant: each for each in differences(users, baseline, ["ndcg@10"])}
+    return {each.method: each for each in differences(users, baseline, ["ndcg@10"])}
 
 
 def test_a_real_difference_is_found_with_its_sign_and_size():
@@ -56,7 +56,7 @@ def test_a_real_difference_is_found_with_its_sign_and_size():
 
 
 def test_no_difference_is_reported_as_none_at_the_stated_rate():
-    # five contestants without any effect, 60 times: an error is to find even one of them different
+    # five methods without any effect, 60 times: an error is to find even one of them different
     errors = sum(
         any(each.shown for each in found(planted(dict.fromkeys("abcde", 0.0), 100, seed=seed), "a").values())
         for seed in range(60)
@@ -109,7 +109,7 @@ def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says():
 
 def test_equal_results_are_no_difference_and_no_crash():
     users = planted({"base": 0.0}, seeds=(1, 2))
-    copy = users.assign(contestant="copy")
+    copy = users.assign(method="copy")
     result = found(pd.concat([users, copy]))["copy"]
     assert (result.difference, result.t_p, result.wilcoxon_p, result.shown) == (0, 1, 1, False)
 
@@ -122,11 +122,11 @@ def test_a_single_run_is_judged_by_its_users():
 
 def test_a_baseline_with_one_seed_gives_one_pair_whose_luck_is_no_evidence():
     users = planted({"base": 0.0, "good": 0.05}, seeds=(1, 2, 3))
-    users = users[(users["contestant"] == "good") | (users["model_seed"] == 1)]
+    users = users[(users["method"] == "good") | (users["model_seed"] == 1)]
     assert found(users)["good"].runs == 1
 
 
-def test_many_contestants_whose_seeds_differ_keep_the_rate_together():
+def test_many_methods_whose_seeds_differ_keep_the_rate_together():
     effects = dict.fromkeys("abcdefgh", 0.0)
     errors = sum(
         any(
@@ -150,7 +150,7 @@ def test_without_the_baseline_there_is_nothing_to_compare():
 def test_the_summary_is_over_runs_and_its_interval_over_users():
     users = planted({"base": 0.0})
     values = users.groupby("model_seed")["ndcg@10"].mean()
-    runs = pd.DataFrame({"dataset": "planted", "contestant": "base", "test_ndcg@10": values, "test_auc": 0.5})
+    runs = pd.DataFrame({"dataset": "planted", "method": "base", "test_ndcg@10": values, "test_auc": 0.5})
     row, auc = summary(runs, users, ["ndcg@10", "auc"]).to_dict("records")
     assert row["mean"] == pytest.approx(values.mean()) and row["deviation"] == pytest.approx(values.std())
     assert row["low"] < row["mean"] < row["high"] and row["runs"] == 3

@@ -20,7 +20,7 @@ examples:
   recbole-vae compare ml-100k-quick --results results/quick
   recbole-vae tune vae-split --trials 20 --jobs 2
   recbole-vae table results/quick --format latex
-  recbole-vae table results/quick --format leaderboard --contestant VAESplit
+  recbole-vae table results/quick --format leaderboard --method VAESplit
   recbole-vae report results/quick
   recbole-vae bundle saved/VAESplit-Jan-01-2026_12-00-00.pth ml-100k.vae
   recbole-vae recommend ml-100k.vae --items 1,50,181 -k 5
@@ -62,7 +62,7 @@ def compare(options) -> int:
     sys.argv = sys.argv[:1]
     experiment.check()
     folder = Path(options.results or Path("results", experiment.name))
-    only = [one_of("--only", label, experiment.contestants) for label in options.only or ()]
+    only = [one_of("--only", label, experiment.methods) for label in options.only or ()]
     plan = Plan(experiment, folder, only)
     experiment.check_data(plan.to_run)
     print(describe(plan, options.jobs))
@@ -198,15 +198,15 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser(
         "compare",
-        help="run an experiment: contestants x data sets x seeds",
-        description="Run every contestant of an experiment on every data set with every seed, through "
+        help="run an experiment: methods x data sets x seeds",
+        description="Run every method of an experiment on every data set with every seed, through "
         "RecBole. Stopped at any moment, the same command goes on with what is missing; runs that "
         "failed are tried again.",
     )
     one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped one")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
-    one.add_argument("--only", nargs="+", metavar="LABEL", help="run these contestants now, others later")
+    one.add_argument("--only", nargs="+", metavar="LABEL", help="run these methods now, others later")
     one.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
     one.set_defaults(command=compare)
 
@@ -237,7 +237,8 @@ def parser() -> argparse.ArgumentParser:
         help="leaderboard: a row for RecBole's public boards, and its hyper-parameter page",
     )
     board = one.add_argument_group("for --format leaderboard")
-    board.add_argument("--contestant", help="whose row it is (default: the best)")
+    board.add_argument("--method", help="whose row it is (default: the best)")
+    board.add_argument("--contestant", dest="method", help=argparse.SUPPRESS)  # its former name
     board.add_argument("--dataset", help="of which data set (default: the only one)")
     board.add_argument("--board", metavar="FILE.json", help="rank the row among these")
     board.add_argument("--search-space", metavar="FILE", help="the space that was searched, for the page")

@@ -1,4 +1,4 @@
 """Several models, data sets and seeds in one experiment, with the statistics to tell them apart.
 
-experiment → runner → cell → results → statistics → tables, leaderboard, report
+experiment → runner → results → statistics → tables (in markup) → leaderboard, report (with charts)
 """

@@ -5,29 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
+from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, one_of, refuse
 
 KEYS = {
     "name": "what the experiment is called; by default the name of its file",
     "description": "a sentence for tables and the report",
     "datasets": "config files of data sets, or a mapping from a label to a file or to keys",
-    "contestants": "a mapping from a label to a model, a config file and overrides",
-    "baseline": "the contestant that the others are tested against",
+    "methods": "a mapping from a label to a model, a config file and overrides",
+    "baseline": "the method that the others are tested against",
     "seeds": "split: seeds of the data split; model: seeds of weights and batches",
     "metrics": "RecBole's metrics",
     "topk": "lengths of the list of recommendations",
     "valid_metric": "the metric of early stopping and of the verdicts",
-    "settings": "keys for all contestants",
+    "settings": "keys for all methods",
     "checkpoints": "whether to keep the best checkpoint of each run",
 }
 
-#: Keys that must be the same for all contestants, or the comparison would be none.
+#: Keys that must be the same for all methods, or it is not a comparison.
 OF_DATA = {
     "dataset",
     "data_path",
@@ -106,15 +108,15 @@ class Experiment:
 
     Attributes:
         datasets: label -> keys of RecBole's config, ``dataset`` among them.
-        contestants: label -> keys, ``model`` among them.
-        contestant_seeds: label -> seeds of its model, where they are not the experiment's.
+        methods: label -> keys, ``model`` among them.
+        method_seeds: label -> seeds of its model, where they are not the experiment's.
     """
 
     name: str
     description: str
     datasets: dict[str, dict]
-    contestants: dict[str, dict]
-    contestant_seeds: dict[str, list[int]]
+    methods: dict[str, dict]
+    method_seeds: dict[str, list[int]]
     baseline: str
     split_seeds: list[int]
     model_seeds: list[int]
@@ -133,10 +135,13 @@ class Experiment:
         """
         file = find_config(file, "experiment", ("experiments",))
         given = read_config_file(file, "experiment")
+        if "contestants" in given:
+            print(f"warning: {file}: the key contestants is now called methods", file=sys.stderr)
+        given = with_current_names(given)
         refuse_unknown_keys("an experiment", given, KEYS)
         folder = Path(file).resolve().parent
         seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
-        contestants, contestant_seeds = read_contestants(given.get("contestants"), folder)
+        methods, method_seeds = read_methods(given.get("methods"), folder)
         settings = mapping("settings", given.get("settings") or {}, None)
         refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT | {"model"})
         metrics = checks.metric_list(given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"]))
@@ -148,9 +153,9 @@ class Experiment:
             name=plain_name(given.get("name", Path(file).stem)),
             description=str(given.get("description", "")).strip(),
             datasets=read_datasets(given.get("datasets"), folder),
-            contestants=contestants,
-            contestant_seeds=contestant_seeds,
-            baseline=one_of("baseline", given.get("baseline"), contestants),
+            methods=methods,
+            method_seeds=method_seeds,
+            baseline=one_of("baseline", given.get("baseline"), methods),
             split_seeds=seed_list("seeds.split", seeds.get("split", 2020)),
             model_seeds=seed_list("seeds.model", seeds.get("model")),
             metrics=metrics,
@@ -161,17 +166,17 @@ class Experiment:
         )
 
     def cells(self) -> Iterator[Cell]:
-        """All runs; those that share prepared data stand together, and every contestant runs once
+        """All runs; those that share prepared data stand together, and every method runs once
         before any runs with a further seed."""
         shared = {"metrics": self.metrics, "topk": self.topk, "valid_metric": self.valid_metric}
         every_seed = dict.fromkeys(self.model_seeds)
-        for seeds in self.contestant_seeds.values():
+        for seeds in self.method_seeds.values():
             every_seed |= dict.fromkeys(seeds)
         for dataset, of_data in self.datasets.items():
             for split_seed in self.split_seeds:
                 for model_seed in every_seed:
-                    for label, keys in self.contestants.items():
-                        if model_seed in self.contestant_seeds.get(label, self.model_seeds):
+                    for label, keys in self.methods.items():
+                        if model_seed in self.method_seeds.get(label, self.model_seeds):
                             settings = {**of_data, **self.settings, **keys, **shared}
                             yield Cell(dataset, label, split_seed, model_seed, settings)
 
@@ -179,22 +184,22 @@ class Experiment:
         """Refuse what RecBole would refuse, or silently misread, before anything is trained.
 
         Raises:
-            ValueError: names the contestant or the data set, the key, the value, what is allowed.
+            ValueError: names the method or the data set, the key, the value, what is allowed.
         """
         checks.check_evaluation({"metrics": self.metrics})
         if len({metric.lower() for metric in self.metrics}) < len(self.metrics):
             refuse("metrics", self.metrics, "a list without repetitions")
-        for label, keys in self.contestants.items():
-            with explained(f"contestant {label}"):
+        for label, keys in self.methods.items():
+            with explained(f"method {label}"):
                 checks.check_model(keys["model"])
                 checks.check_keys(keys["model"], [*keys, *self.settings], {})
         for label, keys in self.datasets.items():
             with explained(f"data set {label}"):
-                checks.check_keys(self.contestants[self.baseline]["model"], keys, {})
+                checks.check_keys(self.methods[self.baseline]["model"], keys, {})
         one_run_each = {(cell.dataset, cell.contestant): cell for cell in self.cells()}
         ground: dict[str, dict] = {}
-        for (label, contestant), cell in one_run_each.items():
-            with explained(f"contestant {contestant} on {label}"):
+        for (label, method), cell in one_run_each.items():
+            with explained(f"method {method} on {label}"):
                 checks.check_evaluation(cell.settings)
                 model, dataset = cell.settings["model"], cell.settings["dataset"]
                 config = checks.config_of(model, dataset, config_dict=cell.settings)
@@ -204,7 +209,7 @@ class Experiment:
                         refuse(
                             key,
                             here[key],
-                            f"{value}, as for the other contestants; {model} has a default of its own, so "
+                            f"{value}, as for the other methods; {model} has a default of its own, so "
                             f"set {key} in the data set",
                         )
                 checks.check_config(config)
@@ -287,7 +292,7 @@ def refuse_shared_keys(where: str, keys: dict, shared: set[str]) -> None:
     for key in keys:
         if key in shared:
             place = "the data set" if key in OF_DATA else "the experiment"
-            raise Refused(f"{where}: {key} must be the same for all contestants, so it belongs to {place}")
+            raise Refused(f"{where}: {key} must be the same for all methods, so it belongs to {place}")
 
 
 def read_datasets(given, folder: Path) -> dict[str, dict]:
@@ -322,15 +327,15 @@ def file_list(key: str, files) -> list[str]:
     return found
 
 
-def read_contestants(given, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
+def read_methods(given, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
     """Label -> keys, and label -> its own seeds; a label without a model is the model's name."""
     if isinstance(given, list) and all(isinstance(label, str) for label in given):
         given = dict.fromkeys(given)
     if not isinstance(given, dict) or not given:
-        refuse("contestants", given, KEYS["contestants"])
-    contestants, seeds = {}, {}
+        refuse("methods", given, KEYS["methods"])
+    methods, seeds = {}, {}
     for label, content in given.items():
-        where = f"contestants.{label}"
+        where = f"methods.{label}"
         overrides = dict(mapping(where, {} if content is None else content, None))
         files = overrides.pop("config", [])
         if "seeds" in overrides:
@@ -342,5 +347,5 @@ def read_contestants(given, folder: Path) -> tuple[dict[str, dict], dict[str, li
         keys |= overrides
         keys.setdefault("model", str(label))
         refuse_shared_keys(where, keys, OF_DATA | OF_EXPERIMENT)
-        contestants[str(label)] = keys
-    return contestants, seeds
+        methods[str(label)] = keys
+    return methods, seeds

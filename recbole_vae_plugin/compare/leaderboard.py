@@ -1,6 +1,6 @@
 """A row for RecBole's public leaderboards, its hyper-parameter page, and the board with the row in it.
 
-The boards give test metrics of one run, so the row's are the mean over the contestant's runs.
+The boards give test metrics of one run, so the row's are the mean over the method's runs.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import yaml
 
 from recbole_vae_plugin.compare.directions import smaller_is_better
 from recbole_vae_plugin.compare.experiment import slug
+from recbole_vae_plugin.compare.markup import MARKDOWN, markdown_table
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
 from recbole_vae_plugin.integration.config.keys import default_keys
@@ -21,7 +22,7 @@ from recbole_vae_plugin.settings.validation import Refused, one_of, refuse
 from recbole_vae_plugin.system.atomic import write_text
 
 METRICS = ("recall", "mrr", "ndcg", "hit", "precision")
-#: What only the person who publishes the row knows.
+#: Fields that only the person who publishes the row knows.
 GIVEN = ("year", "pub", "model_link", "ref_code", "contributor", "contributor_email", "tester")
 
 
@@ -33,18 +34,18 @@ def publish(results: Results, options) -> None:
         options: the command's, see ``recbole-vae table --help``.
 
     Raises:
-        ValueError: no such contestant or data set, no results, or a board that is none.
+        ValueError: an unknown method or data set, no results, or an invalid board.
     """
-    dataset, contestant = chosen(results, options.dataset, options.contestant)
+    dataset, method = chosen(results, options.dataset, options.method)
     runs = results.finished()
-    runs = runs[(runs["dataset"] == dataset) & (runs["contestant"] == contestant)]
+    runs = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
     board = read_board(options.board) if options.board else None
     space = read_space(options.search_space) if options.search_space else None
     folder = Path(options.output or results.folder / "leaderboard")
-    page = Path("hyperparameters", f"{slug(dataset)}_{slug(contestant)}.md")
-    new = row(runs, contestant, str(page), {field: getattr(options, field) for field in GIVEN})
+    page = Path("hyperparameters", f"{slug(dataset)}_{slug(method)}.md")
+    new = row(runs, method, str(page), {field: getattr(options, field) for field in GIVEN})
 
-    write_text(folder / page, hyperparameter_page(results, runs, dataset, contestant, space))
+    write_text(folder / page, hyperparameter_page(results, runs, dataset, method, space))
     write_text(folder / "row.json", json.dumps(new, indent=1, ensure_ascii=False))
     print(json.dumps(new, indent=1, ensure_ascii=False))
     print(f"row and hyper-parameter page written to {folder}")
@@ -54,8 +55,8 @@ def publish(results: Results, options) -> None:
         print(f"\n{board_table(merged, new)}\nrank {merged.index(new) + 1} of {len(merged)} by NDCG@10")
 
 
-def chosen(results: Results, dataset: str | None, contestant: str | None) -> tuple[str, str]:
-    """The data set and contestant that were named, or the only and the best one."""
+def chosen(results: Results, dataset: str | None, method: str | None) -> tuple[str, str]:
+    """The data set and method that were named, or the only and the best one."""
     runs = results.finished()
     if runs.empty:
         refuse("results", str(results.folder), "a folder with at least one finished run")
@@ -63,12 +64,12 @@ def chosen(results: Results, dataset: str | None, contestant: str | None) -> tup
     if dataset is None and len(datasets) > 1:
         refuse("--dataset", dataset, ", ".join(datasets))
     dataset = one_of("--dataset", dataset or datasets[0], datasets)
-    means = runs[runs["dataset"] == dataset].groupby("contestant")[f"test_{main_metric(results)}"].mean()
+    means = runs[runs["dataset"] == dataset].groupby("method")[f"test_{main_metric(results)}"].mean()
     best = means.idxmin() if smaller_is_better(main_metric(results)) else means.idxmax()
-    return dataset, one_of("--contestant", contestant or best, means.index)
+    return dataset, one_of("--method", method or best, means.index)
 
 
-def row(runs: pd.DataFrame, contestant: str, page: str, given: dict[str, str]) -> dict[str, str]:
+def row(runs: pd.DataFrame, method: str, page: str, given: dict[str, str]) -> dict[str, str]:
     """The fields of the public boards, formatted as there: metrics with four decimals, seconds an
     epoch, GB; a dash for what was not measured."""
     columns = [f"test_{metric}@10" for metric in METRICS]
@@ -79,7 +80,7 @@ def row(runs: pd.DataFrame, contestant: str, page: str, given: dict[str, str]) -
     return {
         "year": given["year"],
         "pub": given["pub"],
-        "model": contestant,
+        "model": method,
         "model_link": given["model_link"],
         "ref_code": given["ref_code"],
         "hyper_md": page,
@@ -143,23 +144,21 @@ def ranked(rows: list[dict]) -> list[dict]:
 def board_table(rows: list[dict], new: dict) -> str:
     """The board in Markdown, the new row in bold."""
     fields = ["model", *(f"{metric}10" for metric in METRICS)]
-    lines = [f"| rank | {' | '.join(fields)} |", "|" + "---|" * (len(fields) + 1)]
+    table = []
     for rank, entry in enumerate(rows, start=1):
-        cells = [str(rank), *(str(entry.get(field, "")) for field in fields)]
-        if entry is new:
-            cells = [f"**{cell}**" for cell in cells]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [str(rank), *(MARKDOWN.escaped(str(entry.get(field, ""))) for field in fields)]
+        table.append(map(MARKDOWN.bold, cells) if entry is new else cells)
+    return markdown_table(["rank", *fields], table)
 
 
 def hyperparameter_page(
-    results: Results, runs: pd.DataFrame, dataset: str, contestant: str, space: str | None
+    results: Results, runs: pd.DataFrame, dataset: str, method: str, space: str | None
 ) -> str:
-    """What a reader needs to get the row again."""
+    """All that is needed to reproduce the row."""
     experiment = results.experiment
-    model = experiment["contestants"][contestant]["model"]
-    given = {**experiment["settings"], **experiment["contestants"][contestant]}
-    resolved = read_config_file(results.config_of(dataset, contestant))
+    model = experiment["methods"][method]["model"]
+    given = {**experiment["settings"], **experiment["methods"][method]}
+    resolved = read_config_file(results.config_of(dataset, method))
     wanted = {**dict.fromkeys(default_keys(model)), **given}
     model_keys = {key: resolved.get(key) for key in wanted}
     of_data = {key: value for key, value in experiment["datasets"][dataset].items() if key != "data_path"}
@@ -167,10 +166,8 @@ def hyperparameter_page(
     logged = runs[["split_seed", "model_seed", "best_epoch", "valid_score"]].copy()
     for column in (column for column in runs if column.startswith("test_")):
         logged[column] = runs[column].map("{:.4f}".format)
-    lines = [f"| {' | '.join(logged)} |", "|" + "---|" * len(logged.columns)]
-    lines += [f"| {' | '.join(map(str, entry))} |" for entry in logged.itertuples(index=False)]
     sections = [
-        f"# {contestant} on {dataset}",
+        f"# {method} on {dataset}",
         "## Data set",
         fenced("yaml", yaml.safe_dump(of_data, sort_keys=False)),
         "## Model",
@@ -180,7 +177,7 @@ def hyperparameter_page(
         "## Best parameters",
         fenced("yaml", yaml.safe_dump(model_keys, sort_keys=False)),
         "## Logged results",
-        "\n".join(lines),
+        markdown_table(list(logged), logged.itertuples(index=False)),
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -15,15 +15,16 @@ import yaml
 
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.runs.files import CONFIG, CURVE, RESULT, USERS
+from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import Refused, refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
 
 
-#: What every result says of its run.
+#: Keys that every result has.
 ALWAYS = {
     "dataset",
-    "contestant",
+    "method",
     "model",
     "split_seed",
     "model_seed",
@@ -47,7 +48,7 @@ def load_result(folder: Path) -> dict | None:
     if not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = with_current_names(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, RecursionError, OSError) as problem:
         raise Damaged(f"{file} is damaged: {problem}") from problem
     missing = ALWAYS - content.keys() if isinstance(content, dict) else ALWAYS
@@ -57,7 +58,7 @@ def load_result(folder: Path) -> dict | None:
 
 
 def read_result(folder: Path) -> dict | None:
-    """:func:`load_result`, to which a damaged result is none; a line on the error stream says so."""
+    """:func:`load_result`, but ``None`` with a warning on stderr where the result is damaged."""
     try:
         return load_result(folder)
     except Damaged as problem:
@@ -88,8 +89,8 @@ def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
     """
     file = folder / EXPERIMENT
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as problem:
+        content = with_current_names(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValueError) as problem:
         raise Damaged(f"{file} is damaged: {' '.join(str(problem).split())}") from problem
     every = {each.name for each in fields(Experiment)}
     whole = isinstance(content, dict) and (
@@ -133,7 +134,7 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A row a run: labels, seeds, ``test_<metric>``, ``valid_<metric>``, cost, ``failed``."""
+        """One row per run: labels, seeds, ``test_<metric>``, ``valid_<metric>``, cost, ``failed``."""
         rows = []
         for _, result in self._found:
             row = {
@@ -144,16 +145,16 @@ class Results:
             for phase in ("valid", "test"):
                 row |= {f"{phase}_{metric}": value for metric, value in result.get(phase, {}).items()}
             rows.append({"failed": None} | row)
-        return pd.DataFrame(rows, columns=None if rows else ["dataset", "contestant", "failed"])
+        return pd.DataFrame(rows, columns=None if rows else ["dataset", "method", "failed"])
 
     @cached_property
     def users(self) -> pd.DataFrame:
-        """A row a run and user: labels, seeds, ``user``, a column a metric."""
+        """One row per run and user: labels, seeds, ``user``, one column per metric."""
         return self._collect(USERS, {"user": str})
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """A row a run and epoch: labels, seeds, losses, seconds, validation metrics."""
+        """One row per run and epoch: labels, seeds, losses, seconds, validation metrics."""
         return self._collect(CURVE, None)
 
     def _collect(self, name: str, dtype) -> pd.DataFrame:
@@ -161,11 +162,11 @@ class Results:
         for folder, result in self._found:
             if "failed" not in result:
                 table = read_table(folder / name, dtype)
-                for place, key in enumerate(("dataset", "contestant", "split_seed", "model_seed")):
+                for place, key in enumerate(("dataset", "method", "split_seed", "model_seed")):
                     table.insert(place, key, result[key])
                 tables.append(table)
         if not tables:
-            return pd.DataFrame(columns=["dataset", "contestant"])
+            return pd.DataFrame(columns=["dataset", "method"])
         return pd.concat(tables, ignore_index=True)
 
     @property
@@ -174,12 +175,12 @@ class Results:
         found = (result["environment"] for _, result in self._found)
         return list({json.dumps(each): each for each in found if each}.values())
 
-    def config_of(self, dataset: str, contestant: str) -> Path:
-        """The resolved config of a contestant's first finished run."""
+    def config_of(self, dataset: str, method: str) -> Path:
+        """The resolved config of a method's first finished run."""
         for folder, result in self._found:
-            if (result["dataset"], result["contestant"]) == (dataset, contestant) and "failed" not in result:
+            if (result["dataset"], result["method"]) == (dataset, method) and "failed" not in result:
                 return folder / CONFIG
-        refuse("contestant", contestant, f"one with a finished run on {dataset}")
+        refuse("method", method, f"one with a finished run on {dataset}")
 
     def finished(self) -> pd.DataFrame:
         """The runs that did not fail."""

@@ -43,7 +43,7 @@ class Plan:
     Args:
         experiment: checked.
         folder: where results go; new, empty, or with results of the same experiment.
-        only: labels of the contestants to run; by default all.
+        only: labels of the methods to run; by default all.
 
     Raises:
         ValueError: the folder holds something else.
@@ -65,7 +65,7 @@ class Plan:
                     "results",
                     str(folder),
                     f"another folder: there {cell} was run with other settings. An experiment may gain "
-                    "contestants, seeds and data sets, but what has been run must stay as it was",
+                    "methods, seeds and data sets, but what has been run must stay as it was",
                 )
             if result:
                 self.done.append(cell)
@@ -107,12 +107,12 @@ def describe(plan: Plan, jobs: int) -> str:
     """The plan in words: what is compared, what is done, what is to run and how long it may take."""
     experiment = plan.experiment
     lines = [
-        f"{experiment.name}: {len(experiment.contestants)} contestants on {', '.join(experiment.datasets)}",
-        f"  contestants  {', '.join(experiment.contestants)}; tested against {experiment.baseline}",
-        f"  seeds        split {_list(experiment.split_seeds)}; model {_list(experiment.model_seeds)}",
-        f"  runs         {len(plan.done)} done, {len(plan.to_run)} to run "
+        f"{experiment.name}: {len(experiment.methods)} methods on {', '.join(experiment.datasets)}",
+        f"  methods  {', '.join(experiment.methods)}; tested against {experiment.baseline}",
+        f"  seeds    split {_list(experiment.split_seeds)}; model {_list(experiment.model_seeds)}",
+        f"  runs     {len(plan.done)} done, {len(plan.to_run)} to run "
         f"({_in_words(plan.seconds_left(plan.to_run, jobs))})",
-        f"  results      {plan.folder}",
+        f"  results  {plan.folder}",
     ]
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
 """Is there a difference, and how large: paired tests and intervals over users and over runs.
 
-The unit is the user. A contestant's value for a user is the mean over its seeds, so what is
+The unit is the user. A method's value for a user is the mean over its seeds, so what is
 compared is the method, not one lucky run. Tests over users cannot see that all users of a run
 shift together when a seed is lucky; with several runs the difference must therefore also stand
 out from the spread between runs.
@@ -20,30 +20,30 @@ from recbole_vae_plugin.compare.directions import smaller_is_better
 
 ALPHA = 0.05
 RESAMPLES = 2000
-#: Metrics that differ by less do so by the order of a sum.
+#: Smaller differences come from the order of summation.
 ROUNDING = 1e-12
 RUN = ["split_seed", "model_seed"]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A contestant against the baseline in one metric on one data set.
+    """A method against the baseline in one metric on one data set.
 
     Attributes:
-        difference: mean over users of contestant less baseline.
+        difference: mean over users of method minus baseline.
         low, high: its bootstrap 95% interval over users.
         t_p, wilcoxon_p: two-sided p-values of the paired tests over users.
         users: users with a value from both.
-        runs: pairs of runs; wins: those in which the contestant was better.
+        runs: pairs of runs; wins: those in which the method was better.
         run_deviation: standard deviation of the difference over the pairs; NaN for one pair.
         run_p: two-sided p-value of the paired t-test over the pairs; NaN for one pair.
         p_adjusted, wilcoxon_p_adjusted: the larger of t_p and run_p, which is the p-value of users
-            and runs both differing, and wilcoxon_p, after Holm's correction over the contestants.
+            and runs both differing, and wilcoxon_p, after Holm's correction over the methods.
     """
 
     dataset: str
     metric: str
-    contestant: str
+    method: str
     baseline: str
     difference: float
     low: float
@@ -60,7 +60,7 @@ class Difference:
 
     @property
     def p(self) -> float:
-        """Before the correction."""
+        """The p-value before the correction."""
         return self.t_p if math.isnan(self.run_p) else max(self.t_p, self.run_p)
 
     @property
@@ -70,7 +70,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """The finding in plain words."""
+        """The finding as a sentence."""
         evidence = (
             f"95% interval over users [{self.low:+.4f}, {self.high:+.4f}], adjusted p = "
             f"{p_value(self.p_adjusted)}"
@@ -111,7 +111,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 
 
 def paired_t(differences: np.ndarray) -> float:
-    """Two-sided p of Student's paired test. Differences that are all alike leave no doubt."""
+    """Two-sided p of Student's paired test; of constant differences 0, or 1 where they are zero."""
     if len(differences) < 2:
         return math.nan
     if np.abs(differences).max() <= ROUNDING:
@@ -130,7 +130,8 @@ def wilcoxon(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979) for all of these being tested together."""
+    """Holm's step-down correction (1979) for multiple tests."""
+    # scipy has only the false discovery rate; statsmodels would be one more dependency
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p)
     factors = np.arange(len(p), 0, -1)
@@ -140,12 +141,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def per_user(users: pd.DataFrame, metric: str) -> pd.Series:
-    """(split seed, user) -> mean over the model's seeds, for one contestant's rows."""
+    """(split seed, user) -> mean over the model's seeds, for one method's rows."""
     return users.groupby(["split_seed", "user"])[metric].mean()
 
 
 def per_run(users: pd.DataFrame, metric: str) -> pd.Series:
-    """(split seed, model seed) -> mean over users, for one contestant's rows."""
+    """(split seed, model seed) -> mean over users, for one method's rows."""
     return users.groupby(RUN)[metric].mean()
 
 
@@ -158,7 +159,7 @@ def pair_runs(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
 
 
 def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) -> Difference:
-    """One contestant's rows of users against the baseline's."""
+    """One method's rows of users against the baseline's."""
     paired = pd.concat([per_user(ours, metric), per_user(theirs, metric)], axis=1, join="inner")
     gaps = (paired.iloc[:, 0] - paired.iloc[:, 1]).groupby("user").mean().to_numpy()
     low, high = bootstrap_interval(gaps)
@@ -166,7 +167,7 @@ def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) 
     return Difference(
         dataset=dataset,
         metric=metric,
-        contestant=names[0],
+        method=names[0],
         baseline=names[1],
         difference=float(gaps.mean()),
         low=low,
@@ -182,16 +183,16 @@ def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) 
 
 
 def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
-    """All contestants against the baseline, corrected for their number within a metric and data set.
+    """All methods against the baseline, corrected for their number within a metric and data set.
 
     Args:
-        users: a row a run and user, as ``Results.users``.
-        baseline: a contestant's label; without its results there is nothing to compare.
+        users: one row per run and user, as ``Results.users``.
+        baseline: a method's label; without its results there is nothing to compare.
         metrics: columns of ``users``.
     """
     found: list[Difference] = []
     for dataset, of_dataset in users.groupby("dataset", sort=False) if len(users) else ():
-        groups = dict(iter(of_dataset.groupby("contestant", sort=False)))
+        groups = dict(iter(of_dataset.groupby("method", sort=False)))
         theirs = groups.pop(baseline, None)
         if theirs is None:
             continue
@@ -207,7 +208,7 @@ def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> l
 
 
 def summary(runs: pd.DataFrame, users: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """A row a data set, contestant and metric: ``mean`` and ``deviation`` over runs (NaN for one),
+    """One row per data set, method and metric: ``mean`` and ``deviation`` over runs (NaN for one),
     ``runs``, and, for metrics that each user has, ``low`` and ``high`` of the mean's bootstrap 95%
     interval over users.
 
@@ -217,13 +218,13 @@ def summary(runs: pd.DataFrame, users: pd.DataFrame, metrics: Sequence[str]) -> 
         metrics: such as ``ndcg@10``, columns ``test_<metric>`` of ``runs``.
     """
     rows = []
-    for (dataset, contestant), group in runs.groupby(["dataset", "contestant"], sort=False):
-        theirs = users[(users["dataset"] == dataset) & (users["contestant"] == contestant)]
+    for (dataset, method), group in runs.groupby(["dataset", "method"], sort=False):
+        theirs = users[(users["dataset"] == dataset) & (users["method"] == method)]
         for metric in metrics:
             values = group[f"test_{metric}"]
             low = high = math.nan
             if metric in users:
                 low, high = bootstrap_interval(theirs.groupby("user")[metric].mean().to_numpy())
-            rows.append([dataset, contestant, metric, values.mean(), values.std(), low, high, len(values)])
-    columns = ["dataset", "contestant", "metric", "mean", "deviation", "low", "high", "runs"]
+            rows.append([dataset, method, metric, values.mean(), values.std(), low, high, len(values)])
+    columns = ["dataset", "method", "metric", "mean", "deviation", "low", "high", "runs"]
     return pd.DataFrame(rows, columns=columns)

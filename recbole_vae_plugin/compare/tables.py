@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 
 import pandas as pd
 
 from recbole_vae_plugin.compare.directions import smaller_is_better, with_arrow
+from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, Markup, latex_table, markdown_table
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, summary
 from recbole_vae_plugin.system.atomic import replacing, write_text
@@ -30,11 +30,11 @@ def main_metric(results: Results) -> str:
 
 
 class Comparison:
-    """The statistics of an experiment, computed once for all the forms they are shown in.
+    """The statistics of an experiment, computed once for all output formats.
 
     Attributes:
         summary: see :func:`~recbole_vae_plugin.compare.statistics.summary`.
-        differences: each contestant against the baseline, in every metric.
+        differences: each method against the baseline, in every metric.
     """
 
     def __init__(self, results: Results):
@@ -44,27 +44,27 @@ class Comparison:
         tested = [metric for metric in self.metrics if metric in results.users]
         self.differences = differences(results.users, results.experiment["baseline"], tested)
 
-    def of(self, dataset: str, contestant: str, metric: str) -> Difference | None:
-        """The difference to the baseline, if there is one to speak of."""
+    def of(self, dataset: str, method: str, metric: str) -> Difference | None:
+        """The difference to the baseline; ``None`` where it was not tested."""
         for each in self.differences:
-            if (each.dataset, each.contestant, each.metric) == (dataset, contestant, metric):
+            if (each.dataset, each.method, each.metric) == (dataset, method, metric):
                 return each
         return None
 
     def ranks(self, dataset: str) -> pd.DataFrame:
-        """Contestants x metrics: 1 for the best, 2 for the second, as far as four decimals tell."""
+        """Methods x metrics: 1 for the best, 2 for the second, after rounding to four decimals."""
         of_dataset = self.summary[self.summary["dataset"] == dataset]
-        means = of_dataset.pivot(index="contestant", columns="metric", values="mean")
+        means = of_dataset.pivot(index="method", columns="metric", values="mean")
         signs = [-1 if smaller_is_better(metric) else 1 for metric in means]
         return (means.round(4) * signs).rank(ascending=False, method="dense")
 
     def verdicts(self) -> list[str]:
-        """One sentence a contestant and data set, in the metric of early stopping."""
+        """One sentence per method and data set, in the metric of early stopping."""
         chosen = main_metric(self.results)
         if chosen not in self.results.users:
-            return [f"{chosen} is no mean over users, so there is nothing to test"]
+            return [f"{chosen} is not a mean over users, so there is nothing to test"]
         return [
-            f"{each.contestant} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
+            f"{each.method} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
             for each in self.differences
             if each.metric == chosen
         ]
@@ -74,50 +74,51 @@ class Comparison:
         runs = self.results.runs
         failed = runs[runs["failed"].notna()] if len(runs) else runs
         return [
-            f"{row.contestant} on {row.dataset}, split {row.split_seed}, seed {row.model_seed} "
+            f"{row.method} on {row.dataset}, split {row.split_seed}, seed {row.model_seed} "
             f"failed: {row.failed}"
             for row in failed.itertuples()
         ]
 
 
-def formatted(
-    comparison: Comparison, dataset: str, bold: Callable[[str], str], underline: Callable[[str], str]
-) -> tuple[list[str], list[list[str]]]:
+def formatted(comparison: Comparison, dataset: str, markup: Markup) -> tuple[list[str], list[list[str]]]:
     """Header and rows of one data set: mean ± deviation, best bold, second underlined, marked where
     it differs from the baseline."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     ranks = comparison.ranks(dataset)
-    failed = set(comparison.results.experiment["contestants"]) - set(ranks.index)
+    failed = set(comparison.results.experiment["methods"]) - set(ranks.index)
     most = of_dataset["runs"].max()
+    # where no run has finished there is no metric, and a column for the reason all the same
+    metrics = [markup.escaped(with_arrow(metric)) for metric in comparison.metrics]
+    header = ["method", *(metrics or [""])]
     rows = []
-    for contestant, group in of_dataset.groupby("contestant", sort=False):
+    for method, group in of_dataset.groupby("method", sort=False):
         runs = group["runs"].iloc[0]
-        cells = [contestant if runs == most else f"{contestant} ({runs} of {most} runs)"]
+        cells = [markup.escaped(method if runs == most else f"{method} ({runs} of {most} runs)")]
         for row in group.itertuples():
-            emphasis = {1: bold, 2: underline}.get(ranks.loc[contestant, row.metric], str)
+            emphasis = {1: markup.bold, 2: markup.underline}.get(ranks.loc[method, row.metric], str)
             text = emphasis(f"{row.mean:.4f}")
-            found = comparison.of(dataset, contestant, row.metric)
+            found = comparison.of(dataset, method, row.metric)
             spread = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
-            cells.append(text + (MARK if found and found.shown else "") + spread)
+            cells.append(text + markup.escaped((MARK if found and found.shown else "") + spread))
         rows.append(cells)
     runs = comparison.results.runs
-    for contestant in comparison.results.experiment["contestants"]:
-        if contestant in failed:
-            reasons = runs[(runs["dataset"] == dataset) & (runs["contestant"] == contestant)]["failed"]
+    for method in comparison.results.experiment["methods"]:
+        if method in failed:
+            reasons = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]["failed"]
             reason = f"failed: {reasons.iloc[0]}" if len(reasons) else "not run yet"
-            rows.append([contestant, reason, *[""] * (len(comparison.metrics) - 1)])
-    return ["model", *map(with_arrow, comparison.metrics)], rows
+            rows.append([markup.escaped(method), markup.escaped(reason), *[""] * (len(header) - 2)])
+    return header, rows
 
 
 def legend(comparison: Comparison, dataset: str) -> str:
-    """What the numbers and marks of a data set's table mean."""
+    """The caption of a data set's table."""
     baseline = comparison.results.experiment["baseline"]
     of_dataset = comparison.results.finished()
     of_dataset = of_dataset[of_dataset["dataset"] == dataset]
     splits, seeds = of_dataset["split_seed"].nunique(), of_dataset["model_seed"].nunique()
     return (
-        f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); ↑ more, "
-        "↓ less is better; best in bold, second underlined; "
+        f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); ↑ higher, "
+        "↓ lower is better; best in bold, second underlined; "
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs."
     )
@@ -129,10 +130,8 @@ def markdown(comparison: Comparison) -> str:
     if comparison.results.experiment["description"]:
         parts.append(comparison.results.experiment["description"])
     for dataset in comparison.results.experiment["datasets"]:
-        header, rows = formatted(comparison, dataset, "**{}**".format, "<u>{}</u>".format)
-        lines = [f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-        lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-        parts += [f"## {dataset}", "\n".join(lines), legend(comparison, dataset)]
+        table = markdown_table(*formatted(comparison, dataset, MARKDOWN))
+        parts += [f"## {dataset}", table, legend(comparison, dataset)]
     if verdicts := comparison.verdicts():
         parts += ["## Verdicts", "\n".join(f"- {verdict}" for verdict in verdicts)]
     if failures := comparison.failures():
@@ -142,45 +141,20 @@ def markdown(comparison: Comparison) -> str:
 
 def latex(comparison: Comparison) -> str:
     """A booktabs table for each data set."""
-    parts = []
-    for dataset in comparison.results.experiment["datasets"]:
-        # emphasis is marked with characters that no escape touches
-        header, rows = formatted(comparison, dataset, "\x01{}\x03".format, "\x02{}\x03".format)
-        commands = str.maketrans({"\x01": r"\textbf{", "\x02": r"\underline{", "\x03": "}"})
-        body = [latex_row(row).translate(commands) for row in rows]
-        lines = [
-            r"\begin{table}",
-            rf"\caption{{{latex_escaped(dataset)}. {latex_escaped(legend(comparison, dataset))}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-            r"\toprule",
-            latex_row(header),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
-
-
-def latex_row(cells: list[str]) -> str:
-    return " & ".join(map(latex_escaped, cells)) + r" \\"
-
-
-def latex_escaped(text: str) -> str:
-    """Text that LaTeX prints as it stands."""
-    special = {character: f"\\{character}" for character in "&%$#_{}"}
-    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special |= {"±": r"$\pm$", "↑": r"$\uparrow$", "↓": r"$\downarrow$", "<": "$<$", ">": "$>$"}
-    return "".join(special.get(character, character) for character in text)
+    return "\n".join(
+        latex_table(
+            *formatted(comparison, dataset, LATEX),
+            caption=LATEX.escaped(f"{dataset}. {legend(comparison, dataset)}"),
+        )
+        for dataset in comparison.results.experiment["datasets"]
+    )
 
 
 def wide(comparison: Comparison) -> pd.DataFrame:
-    """Summary and difference to the baseline, a row a data set, contestant and metric."""
+    """Summary and difference to the baseline, one row per data set, method and metric."""
     rows = []
     for row in comparison.summary.to_dict("records"):
-        found = comparison.of(row["dataset"], row["contestant"], row["metric"])
+        found = comparison.of(row["dataset"], row["method"], row["metric"])
         keys = (
             "difference",
             "low",

@@ -19,7 +19,7 @@ def labels(cell) -> dict:
     """What tells the results of a cell from others."""
     return {
         "dataset": cell.dataset,
-        "contestant": cell.contestant,
+        "method": cell.contestant,
         "model": cell.settings["model"],
         "split_seed": cell.split_seed,
         "model_seed": cell.model_seed,

@@ -25,6 +25,7 @@ def show(recommender: Recommender, items: Sequence[str], k: int) -> None:
 
 def table(found: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
     """A line an item: its rank, its id, its score, and its title where the bundle has titles."""
+    # by hand: serving alone has no tabulate
     rows = [("rank", "item", "score", "title")]
     rows += [
         (str(rank), item, f"{score:.4g}", vocabulary.title_of(item))

@@ -108,7 +108,10 @@ class AutoEncoderTrainer(Trainer):
         begin = perf_counter()
         self.model.fit_linear_branch()
         seconds = perf_counter() - begin
-        self.logger.info(set_color("linear branch", "blue") + f": {self.model.network.linear.extra_repr()}, in {seconds:.1f}s")
+        self.logger.info(
+            set_color("linear branch", "blue")
+            + f": {self.model.network.linear.extra_repr()}, in {seconds:.1f}s"
+        )
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func: Loss | None = None, **kwargs) -> float:
         shared = not self.config["single_spec"]

@@ -1,0 +1,61 @@
+"""Files with the names of earlier versions are still read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from results_by_hand import write_results
+
+from recbole_vae_plugin.cli.recbole_vae import main
+from recbole_vae_plugin.compare.experiment import Experiment
+
+FILE = {"datasets": ["ml-100k"], "baseline": "Pop", "seeds": {"split": 1, "model": 1}, "name": "same"}
+
+
+def read(**keys) -> Experiment:
+    Path("experiment.yaml").write_text(yaml.safe_dump({**FILE, **keys}))
+    return Experiment.read("experiment.yaml")
+
+
+def test_an_experiment_file_with_the_former_key_is_the_same_experiment(capsys):
+    methods = {"Pop": None, "EASE": {"seeds": [1, 2]}}
+    expected = read(methods=methods)
+    assert capsys.readouterr().err == ""
+    assert read(contestants=methods) == expected
+    warning = "warning: experiment.yaml: the key contestants is now called methods\n"
+    assert capsys.readouterr().err == warning
+
+
+def test_both_keys_at_once_are_refused():
+    with pytest.raises(ValueError, match="contestants: is the former name of methods, and both are given"):
+        read(contestants=["Pop"], methods=["Pop"])
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex", "csv", "json"])
+def test_results_of_version_0_2_give_the_same_tables(form, capsys):
+    write_results(Path("new"))
+    with_former_names(write_results(Path("old")))
+    shown = {}
+    for folder in ("new", "old"):
+        assert main(["table", folder, "--format", form]) == 0
+        shown[folder] = capsys.readouterr()
+    assert shown["old"] == shown["new"] and shown["old"].err == ""
+    assert "contestant" not in shown["old"].out
+
+
+def test_the_row_of_a_leaderboard_too_by_the_former_option(capsys):
+    with_former_names(write_results(Path("old")))
+    assert main(["table", "old", "--format", "leaderboard", "--contestant", "bad"]) == 0
+    assert '"model": "bad"' in capsys.readouterr().out
+
+
+def with_former_names(folder: Path) -> None:
+    """Rename the keys of a results folder as version 0.2 wrote them."""
+    for file in [folder / "experiment.yaml", *folder.rglob("result.json")]:
+        text = file.read_text()
+        former = text.replace("method_seeds:", "contestant_seeds:").replace("methods:", "contestants:")
+        former = former.replace('"method":', '"contestant":')
+        assert former != text
+        file.write_text(former)
