@@ -161,7 +161,7 @@ def lost(options, medians: dict[str, float]) -> dict[str, float]:
     of gradients (measured alone), and in the rest: copies, waiting, and memory that both share."""
     checkpoint = torch.load(max(Path("saved").glob("*.pth")), weights_only=False, map_location="cpu")
     numbers = sum(weight.numel() for weight in checkpoint["state_dict"].values())
-    from recbole_vae_plugin.cli.processes import free_port
+    from recbole_vae_plugin.integration.distributed.launch import free_port
 
     spawn(exchange, (int(free_port()), numbers, "exchange"), nprocs=2)
     each = float(Path("exchange").read_text())

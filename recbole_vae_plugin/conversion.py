@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import numpy as np
 import torch
-from recbole.data import create_dataset
-from recbole.utils import init_seed
 
 from recbole_vae_plugin.integration.data.titles import titles_of
+from recbole_vae_plugin.integration.data.training_items import items_of_data_set
 from recbole_vae_plugin.integration.training.checkpoints import load_checkpoint
 from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.network import build_network
@@ -78,20 +75,6 @@ def bundle_of(
             titles=titles_of(config, names[FIRST:], title_field),
         ),
     )
-
-
-def items_of_data_set(config) -> tuple[list[str], list[int]]:
-    """Original ids and numbers of users of the items of a training part, made anew."""
-    print(
-        "warning: a checkpoint of before version 0.2 does not know its items; the recommendations are right "
-        "only if the data set's files are as they were when the model was trained",
-        file=sys.stderr,
-    )
-    init_seed(config["seed"], config["reproducibility"])
-    dataset = create_dataset(config)
-    train = dataset.build()[0]
-    popularity = np.bincount(train.inter_feat[dataset.iid_field].numpy(), minlength=dataset.item_num)
-    return dataset.field2id_token[dataset.iid_field].tolist(), popularity.tolist()
 
 
 def read_checkpoint(file: Path) -> dict:

@@ -16,7 +16,8 @@ ROOT = Path(recbole_vae_plugin.__file__).parent
 
 #: From the ground up; rooms of one floor do not know each other.
 FLOORS = [
-    ["system", "settings"],
+    ["settings"],
+    ["system"],
     ["nn"],
     ["serving", "integration.patching"],
     ["integration.config", "integration.repairs"],
@@ -85,7 +86,15 @@ def test_imports_go_down(module):
         )
 
 
-def test_no_two_files_import_each_other():
+def test_no_two_files_import_each_other(monkeypatch):
+    class WithoutTypes(ast.NodeTransformer):
+        """What only annotations need is never run."""
+
+        def visit_If(self, node):
+            return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+
+    parse = ast.parse
+    monkeypatch.setattr(ast, "parse", lambda text: WithoutTypes().visit(parse(text)))
     graph = {module: own_imports(module) - {module} for module in MODULES}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the files
 

@@ -19,8 +19,8 @@ from recbole.config import Config
 from recbole.quick_start import load_data_and_model
 from recbole.trainer import Trainer
 
-from recbole_vae_plugin.cli.processes import free_port
 from recbole_vae_plugin.cli.run_recbole import main
+from recbole_vae_plugin.integration.distributed.launch import free_port
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.distributed.ranks import LAUNCH_SETTINGS, SharedBatches, as_single_process
 from recbole_vae_plugin.settings.model_registry import MODELS

@@ -65,7 +65,7 @@ def test_run_recbole_heeds_a_quota_that_torch_does_not_know():
         "from types import SimpleNamespace\n"
         "import recbole.quick_start as quick_start\n"
         "quick_start.run = lambda **options: None\n"
-        "from recbole_vae_plugin.cli.processes import launch\n"
+        "from recbole_vae_plugin.integration.distributed.launch import launch\n"
         "options = {'model': 'Pop', 'dataset': 'x', 'nproc': 1, 'world_size': -1, 'ip': '', 'port': '1'}\n"
         "launch(SimpleNamespace(**options, group_offset=0), [])\n"
         "print(torch.get_num_threads())"

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recbole_vae_plugin.cli.errors import report
-from recbole_vae_plugin.cli.processes import USUAL_PORT, check_processes, launch
 from recbole_vae_plugin.cli.terminal import print_what_can_be_shown
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.keys import builtin_models
+from recbole_vae_plugin.integration.distributed.launch import USUAL_PORT, check_processes, launch
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.training.resuming import checkpoint_to_resume
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import yaml
 
-import recbole_vae_plugin
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.registry import COMPONENTS_GROUP
 
-FOLDER = Path(recbole_vae_plugin.__file__).parent / "properties"
+FOLDER = Path(__file__).parents[2] / "properties"
 LINE = re.compile(r"^(\w+):\s*(.*?)\s*#\s*(.*)$")
 
 

@@ -108,10 +108,8 @@ class AutoEncoderTrainer(Trainer):
         begin = perf_counter()
         self.model.fit_linear_branch()
         seconds = perf_counter() - begin
-        self.logger.info(
-            set_color("linear branch", "blue")
-            + f": {self.model.network.linear.extra_repr()}, in {seconds:.1f}s"
-        )
+        size = self.model.network.linear.extra_repr()
+        self.logger.info(set_color("linear branch", "blue") + f": {size}, in {seconds:.1f}s")
 
     def _train_epoch(self, train_data, epoch_idx: int, loss_func: Loss | None = None, **kwargs) -> float:
         shared = not self.config["single_spec"]
@@ -188,8 +186,8 @@ class AutoEncoderTrainer(Trainer):
         """See RecBole's ``Trainer.resume_checkpoint``.
 
         Raises:
-            ValueError: the checkpoint is of another model, prior or linear branch, or of other layer sizes, or
-                holds weights that are NaN or infinite.
+            ValueError: the checkpoint is of another model, prior or linear branch, or of other layer sizes,
+                or holds weights that are NaN or infinite.
         """
         checkpoint = load_checkpoint(resume_file)
         check_same_model(resume_file, checkpoint["config"], self.config)
