@@ -29,7 +29,7 @@ _LAZY = {
     "register_model": "recbole_vae_plugin.extending",
     "register_prior": "recbole_vae_plugin.extending",
 }
-__all__ = [*SHIPPED, *_LAZY, "__version__", "register"]
+__all__ = [*SHIPPED, *_LAZY, "__version__", "register", "unregister"]
 
 
 def register() -> None:
@@ -44,6 +44,13 @@ def register() -> None:
     elif "recbole" not in sys.modules and not installation.missing_requirements():
         # all that training needs is here but RecBole; where nothing of it is, bundles are served
         warnings.warn(f"recbole-vae-plugin: {installation.what_to_run()}", stacklevel=2)
+
+
+def unregister() -> None:
+    """Undo what :func:`register` has done: RecBole, and the libraries that it uses, are as they were."""
+    import_module("recbole_vae_plugin.autoload").forget()
+    if registration := sys.modules.get("recbole_vae_plugin.integration.registration"):
+        registration.unregister()
 
 
 def __getattr__(name: str):

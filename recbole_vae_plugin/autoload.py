@@ -27,6 +27,11 @@ def after_torch() -> None:
         sys.meta_path.insert(0, RegisterBeforeRecBole())
 
 
+def forget() -> None:
+    """Do nothing any more when RecBole is imported."""
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, RegisterBeforeRecBole)]
+
+
 def register_or_warn() -> None:
     """Register; whatever goes wrong is a warning."""
     try:

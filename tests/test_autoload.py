@@ -17,7 +17,7 @@ BROKEN = {
     "metadata that cannot be read": "breaks('importlib.metadata', 'version', KeyError)",
     "a requirement that is not installed": "sys.modules['wrapt'] = None",
     "a requirement that is too old": "sys.modules['wrapt'] = types.ModuleType('wrapt')",
-    "our own module with a mistake": "sys.modules['recbole_vae_plugin.integration.patching'] = None",
+    "our own module with a mistake": "sys.modules['recbole_vae_plugin.integration.patching.applying'] = None",
     "a module that ends the process": "breaks('importlib.util', 'find_spec', SystemExit)",
     "a module that runs out of memory": "breaks('importlib.util', 'find_spec', MemoryError)",
     "a disk that cannot be read": "breaks('importlib.util', 'find_spec', OSError)",
@@ -97,6 +97,7 @@ def test_importing_torch_imports_the_standard_library_alone():
     assert ours == {
         "recbole_vae_plugin",
         "recbole_vae_plugin.autoload",
+        "recbole_vae_plugin.system",
         "recbole_vae_plugin.system.installation",
         "recbole_vae_plugin.models",
     }

@@ -12,7 +12,8 @@ import pytest
 
 from recbole_vae_plugin.cli import doctor
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.integration import patching
+from recbole_vae_plugin.integration.patching.patch import Patch
+from recbole_vae_plugin.integration.patching.registry import PATCHES
 
 
 def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
@@ -26,13 +27,13 @@ def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
         "bfloat16 instructions",
         "GPUs",
         "VAESplit: recbole_vae_plugin",
-        "in force: training_on_ranks (recbole.trainer.trainer)",
+        "in force: train_on_ranks (recbole.trainer.trainer)",
         f"{Path('dataset').resolve()}: films",
         "GiB free",
         "no problems found",
     ):
         assert part in said, part
-    assert all(f": {patch.name} (" in said for patch in patching.PATCHES)
+    assert all(f": {patch.name} (" in said for patch in PATCHES.values())
 
 
 def test_a_fresh_process_finds_every_repair_in_force():
@@ -45,20 +46,36 @@ def test_a_fresh_process_finds_every_repair_in_force():
 
 
 def test_a_repair_that_does_not_apply_is_named(capsys, monkeypatch):
-    def repair_of_nothing(module):
+    def mend_nothing(patch, module):
         raise AttributeError("no such function")
 
-    patch = patching.Patch("recbole.no_such_module", repair_of_nothing)
-    failing = patching.Patch("colorsys", repair_of_nothing)
+    def mend_what_is_not_there(patch, module):
+        raise AssertionError
+
+    failing = Patch("repair", "colorsys", mend_nothing)
     with pytest.raises(AttributeError):
         failing.apply(sys)
-    monkeypatch.setattr(patching, "PATCHES", [patch, failing])
+    waiting = Patch("repair", "recbole.no_such_module", mend_what_is_not_there)
+    for name in list(PATCHES):
+        monkeypatch.delitem(PATCHES, name)
+    for patch in (failing, waiting):
+        monkeypatch.setitem(PATCHES, patch.name, patch)
     monkeypatch.setattr("recbole_vae_plugin.register", lambda: None)
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
-    assert "waiting: repair_of_nothing (recbole.no_such_module) (ModuleNotFoundError" in said
-    assert "failed: AttributeError: no such function: repair_of_nothing (colorsys)" in said
-    assert "problems (1):\n  repairs of RecBole that did not apply: repair_of_nothing" in said
+    assert "waiting: mend_what_is_not_there (recbole.no_such_module) (ModuleNotFoundError" in said
+    assert "failed: AttributeError: no such function: mend_nothing (colorsys)" in said
+    assert "problems (1):\n  patches of RecBole that did not apply: mend_nothing, mend_what" in said
+
+
+def test_a_patch_that_was_read_against_other_code_is_named(capsys, monkeypatch):
+    patch = PATCHES["collect_counters_of_popularity"]
+    monkeypatch.setitem(patch.replaces, "Collector.get_data_struct", "00000000")
+    monkeypatch.setitem(patch.reads, "Collector.no_such", "00000000")
+    assert main(["doctor"]) == 1
+    problems = capsys.readouterr().out.rpartition("problems (1):")[2]
+    assert "collect_counters_of_popularity: Collector.get_data_struct (is " in problems
+    assert "Collector.no_such (is not there)" in problems
 
 
 @pytest.mark.parametrize(

@@ -321,18 +321,24 @@ class TestManners:
         assert result_of(code) == [False, False]
 
     def test_a_patch_outlives_a_failed_import(self, monkeypatch):
-        from recbole_vae_plugin.integration import patching
+        from recbole_vae_plugin.integration.patching import applying as patching
+        from recbole_vae_plugin.integration.patching.patch import WAITING, Patch
 
-        patch = patching.Patch("colorsys_that_failed", lambda module: None)
+        patch = Patch("repair", "colorsys_that_failed", lambda patch, module: None)
         monkeypatch.setattr(patching, "_postponed", [patch])
         patching.apply_postponed()
-        assert patch.state == patching.WAITING and patching._postponed == []
+        assert patch.state == WAITING and patching._postponed == []
 
     def test_an_unsupported_recbole_is_refused(self):
-        for version in ("1.1.1", "1.2.0", "1.3.0", "2.0"):
+        for version in ("1.1.1", "1.2.0", "1.3.0a1", "1.3.0", "2.0", "unknown"):
             with pytest.raises(ImportError, match=rf"supports RecBole 1.2.1 .* found {version}"):
                 registration.check_version(version)
-        registration.check_version("1.2.1")
+        assert registration.check_version("1.2.1")
+
+    def test_a_recbole_that_was_not_tested_is_a_warning(self):
+        for version in ("1.2.2", "1.2.2rc1", "1.2.10"):
+            with pytest.warns(UserWarning, match=rf"tested with RecBole 1.2.1, and not with {version}"):
+                assert not registration.check_version(version)
 
     def test_a_name_that_recbole_has_is_refused(self, monkeypatch):
         monkeypatch.setitem(MODELS._places, "MultiVAE", "somewhere:MultiVAE")

@@ -52,7 +52,7 @@ def add_parser(commands) -> None:
     one = commands.add_parser(
         "doctor",
         help="describe the installation, for a bug report, and say what is wrong",
-        description="Print the versions, the machine and the repairs of RecBole, to be pasted into a bug "
+        description="Print the versions, the machine and the patches of RecBole, to be pasted into a bug "
         "report. The exit code is 1 where there is a problem; the last lines then say what to do.",
     )
     one.set_defaults(command=doctor)
@@ -140,35 +140,45 @@ def registration() -> Iterator[str]:
     entry_points = metadata.entry_points(group="torch.backends", name="recbole_vae_plugin")
     if {entry.value for entry in entry_points} != {"recbole_vae_plugin.autoload:after_torch"}:
         raise Problem("the entry point for torch is missing or outdated; install the package again")
-    from recbole.utils import get_model
+    from recbole_vae_plugin.integration.registration import model_that_recbole_finds
 
     for name in MODELS:
-        yield f"{name}: {get_model(name).__module__}"
+        yield f"{name}: {model_that_recbole_finds(name).__module__}"
 
 
-def repairs() -> Iterator[str]:
+def patches() -> Iterator[str]:
     if not has_recbole():
         yield "none without RecBole"
         return
-    from recbole_vae_plugin.integration.patching import IN_FORCE, NOT_NEEDED, PATCHES, apply_postponed
+    from recbole_vae_plugin.integration.patching.applying import apply_postponed
+    from recbole_vae_plugin.integration.patching.patch import IN_FORCE, NOT_NEEDED
+    from recbole_vae_plugin.integration.patching.registry import in_order
 
     recbole_vae_plugin.register()
     reasons = {}
-    for patch in PATCHES:
+    every = in_order()
+    for patch in every:
         try:
             import_module(patch.target)
         except Exception as problem:
             reasons[patch.target] = f" ({type(problem).__name__}: {problem})"
     apply_postponed()
-    failed = []
-    for patch in PATCHES:
+    failed, outdated = [], []
+    for patch in every:
         yield f"{patch.state}: {patch.name} ({patch.target}){reasons.get(patch.target, '')}"
         if patch.state not in (IN_FORCE, NOT_NEEDED):
             failed.append(patch.name)
+        if differences := patch.differences():
+            outdated.append(f"{patch.name}: {', '.join(differences)}")
     if failed:
         raise Problem(
-            f"repairs of RecBole that did not apply: {', '.join(failed)}; they were written for RecBole "
+            f"patches of RecBole that did not apply: {', '.join(failed)}; they were written for RecBole "
             f"1.2.1, try: {INSTALL_RECBOLE}"
+        )
+    if outdated:
+        raise Problem(
+            f"patches that were read against another RecBole than this one: {'; '.join(outdated)}; try: "
+            f"{INSTALL_RECBOLE}"
         )
 
 
@@ -194,6 +204,6 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "processors": processors,
     "GPUs": gpus,
     "registration with RecBole": registration,
-    "repairs of RecBole": repairs,
+    "patches of RecBole": patches,
     "folders": folders,
 }

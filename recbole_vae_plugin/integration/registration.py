@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import functools
 import sys
+import warnings
 from importlib import util
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-# isort: off
-# parallel wraps what compatibility replaces
-from recbole_vae_plugin.integration.repairs import compatibility, pandas_3, ray_tune, startup  # noqa: F401
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+# these hold the patches
 from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
 from recbole_vae_plugin.integration.data import held_out, reading, saved  # noqa: F401
-from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
-from recbole_vae_plugin.integration.training import known_data, resuming, unique_names  # noqa: F401
-
-# isort: on
-from recbole_vae_plugin.integration.patching import (
-    apply_patches,
-    apply_postponed,
-    patch_of,
+from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
+from recbole_vae_plugin.integration.patching.applying import apply_patches, apply_postponed, undo_patches
+from recbole_vae_plugin.integration.patching.patch import IN_FORCE
+from recbole_vae_plugin.integration.patching.registry import PATCHES, extension
+from recbole_vae_plugin.integration.repairs import (  # noqa: F401
+    datasets,
+    evaluation,
+    file_names,
+    libraries,
+    pandas_3,
+    ray_tune,
+    startup,
 )
+from recbole_vae_plugin.integration.training import known_data, recording, resuming  # noqa: F401
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
-SUPPORTED = ((1, 2, 1), (1, 3))
+SUPPORTED, TESTED = SpecifierSet(">=1.2.1,<1.3", prereleases=True), SpecifierSet("==1.2.1")
 
 
 class ModelModule(ModuleType):
@@ -58,32 +64,51 @@ def register() -> None:
     if not has_recbole():
         return
     try:
-        check_version(version("recbole"))
+        tested = check_version(version("recbole"))
     except PackageNotFoundError as problem:
         raise RegistrationError(
             f"recbole can be imported, but is not installed as a package; run: {INSTALL_RECBOLE}"
         ) from problem
     for name in MODELS:
         check_name_is_free(name)
-        provide_model(name)
-    ray_tune.provide_ray()
-    apply_patches()
+    apply_patches(compare_sources=not tested)
 
 
-def provide_model(name: str) -> None:
-    """Have RecBole find a model of :data:`MODELS`."""
-    sys.modules.setdefault(lookup_module(name), ModelModule(lookup_module(name), name))
+def unregister() -> None:
+    """Undo what :func:`register` has done: RecBole, and the libraries that it uses, are as they were."""
+    undo_patches()
 
 
-def check_version(found: str) -> None:
-    """Raise :class:`RegistrationError` unless RecBole's version is a supported one."""
-    least, below = SUPPORTED
-    if not least <= tuple(int(part) for part in found.split(".")[:3] if part.isdigit()) < below:
+def check_version(found: str) -> bool:
+    """Whether RecBole's version is one that was tested; if not, there is a warning.
+
+    Raises:
+        RegistrationError: it is not supported.
+    """
+    try:
+        supported = Version(found) in SUPPORTED
+    except InvalidVersion:
+        supported = False
+    if not supported:
         raise RegistrationError(
-            f"recbole-vae-plugin supports RecBole {'.'.join(map(str, least))} up to, not "
-            f"including, {'.'.join(map(str, below))}; found {found}. "
-            f"Install a supported one: {INSTALL_RECBOLE}"
+            "recbole-vae-plugin supports RecBole 1.2.1 up to, not including, 1.3; "
+            f"found {found}. Install a supported one: {INSTALL_RECBOLE}"
         )
+    if Version(found) in TESTED:
+        return True
+    warnings.warn(
+        f"recbole-vae-plugin was tested with RecBole 1.2.1, and not with {found}; what its patches were "
+        "read against is compared now, and by `recbole-vae doctor`",
+        stacklevel=3,
+    )
+    return False
+
+
+def model_that_recbole_finds(name: str) -> type:
+    """The class that RecBole takes for a model's name."""
+    from recbole.utils import get_model
+
+    return get_model(name)
 
 
 def check_name_is_free(name: str) -> None:
@@ -108,49 +133,61 @@ def lookup_module(name: str) -> str:
     return f"recbole.model.general_recommender.{name.lower()}"
 
 
-@patch_of("recbole.config.configurator")
-def defaults_from_our_properties(configurator) -> None:
+@extension("sys", extends=("modules",), reads={"recbole.utils.utils:get_model": "c9bf7a94"})
+def let_recbole_find_our_models(patch, system) -> None:
+    """RecBole looks for a model in a module that has the model's name."""
+    for name in MODELS:
+        place = lookup_module(name)
+        patch.put("modules", place, ModelModule(place, name))
+
+
+def provide_model(name: str) -> None:
+    """Have RecBole find a model that has been added to :data:`MODELS` since."""
+    patch = PATCHES["let_recbole_find_our_models"]
+    if patch.state == IN_FORCE:
+        patch.put("modules", lookup_module(name), ModelModule(lookup_module(name), name))
+
+
+@extension("recbole.config.configurator", replaces={"Config._update_internal_config_dict": "937409f9"})
+def read_defaults_of_our_models(patch, configurator) -> None:
     """A model's defaults are taken right after RecBole's overall ones, so that the data set's
     defaults, config files, dicts and the command line override it as they do for RecBole's."""
-    read = configurator.Config._update_internal_config_dict
 
-    @functools.wraps(read)
-    def read_ours_too(self, file):
+    @patch.wrap("Config._update_internal_config_dict")
+    def read_ours_too(read, self, file):
         result = read(self, file)
         if Path(file).name == "overall.yaml" and self.model in MODELS:
             defaults = {key.name: key.plain_default for key in MODELS[self.model].every_key()}
             self.internal_config_dict.update(defaults)
         return result
 
-    configurator.Config._update_internal_config_dict = read_ours_too
 
-
-@patch_of("recbole.data.utils")
-def loaders_of_users(data_utils) -> None:
+@extension(
+    "recbole.data.utils",
+    replaces={"get_dataloader": "54563021", "create_samplers": "e8682bce"},
+    after=("train_on_training_users_only",),
+)
+def load_users_for_our_models(patch, data_utils) -> None:
     """RecBole has a fixed list of the models that train on users instead of interactions."""
-    get_dataloader, create_samplers = data_utils.get_dataloader, data_utils.create_samplers
 
-    @functools.wraps(get_dataloader)
-    def get_dataloader_of_users(config, phase):
+    @patch.wrap("get_dataloader")
+    def get_dataloader_of_users(get_dataloader, config, phase):
         from recbole_vae_plugin.integration.data.loaders import loader_of_users
 
         ours = loader_of_users(config, phase) if config["model"] in MODELS else None
         return ours or get_dataloader(config, phase)
 
-    @functools.wraps(create_samplers)
-    def create_samplers_of_users(config, dataset, built_datasets):
+    @patch.wrap("create_samplers")
+    def create_samplers_of_users(create_samplers, config, dataset, built_datasets):
         from recbole_vae_plugin.integration.data.loaders import evaluates_by_users, samplers_of_users
 
         if config["model"] in MODELS and evaluates_by_users(config):
             return samplers_of_users(config, built_datasets)
         return create_samplers(config, dataset, built_datasets)
 
-    data_utils.get_dataloader = get_dataloader_of_users
-    data_utils.create_samplers = create_samplers_of_users
 
-
-@patch_of("recbole.trainer")
-def trainer_of_our_models(trainer) -> None:
+@extension("recbole.trainer", adds=("__getattr__",), reads={"recbole.utils.utils:get_trainer": "aeced266"})
+def let_recbole_find_our_trainer(patch, trainer) -> None:
     """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
 
     def find(name: str):
@@ -160,11 +197,11 @@ def trainer_of_our_models(trainer) -> None:
 
         return AutoEncoderTrainer
 
-    trainer.__getattr__ = find
+    patch.replace("__getattr__", find)
 
 
-@patch_of("thop.profile")
-def operations_of_our_layers(profile) -> None:
+@extension("thop.profile", extends=("register_hooks",), read_against="thop 0.1.1")
+def count_operations_of_our_layers(patch, profile) -> None:
     """RecBole counts FLOPs by layer type; ours do the work of the entries that they read."""
     from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
 
@@ -174,17 +211,17 @@ def operations_of_our_layers(profile) -> None:
     def count_output(layer, inputs, output):
         layer.total_ops += output.numel() * layer.in_features
 
-    profile.register_hooks.update({InputLayer: count_input, OutputLayer: count_output})
+    patch.put("register_hooks", InputLayer, count_input)
+    patch.put("register_hooks", OutputLayer, count_output)
 
 
-@patch_of("recbole.utils.utils")
-def operations_without_a_second_matrix(utils) -> None:
+@extension("recbole.utils.utils", replaces={"get_flops": "e02477e4"})
+def count_operations_without_a_second_matrix(patch, utils) -> None:
     """RecBole counts FLOPs on a copy of the model. A linear branch, whose work it does not count, is left out
     of the copy: its matrix may be most of the memory."""
-    get_flops = utils.get_flops
 
-    @functools.wraps(get_flops)
-    def get_flops_without_linear_branch(model, *args, **kwargs):
+    @patch.wrap("get_flops")
+    def get_flops_without_linear_branch(get_flops, model, *args, **kwargs):
         network = getattr(model, "network", None)
         linear = getattr(network, "linear", None) if type(model).__name__ in MODELS else None
         if linear is None:
@@ -194,5 +231,3 @@ def operations_without_a_second_matrix(utils) -> None:
             return get_flops(model, *args, **kwargs)
         finally:
             network.linear = linear
-
-    utils.get_flops = get_flops_without_linear_branch

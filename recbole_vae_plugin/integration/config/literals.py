@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 from typing import Any
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 
 
 def read_literal(text: Any) -> Any:
@@ -27,20 +27,26 @@ def read_literal(text: Any) -> Any:
         raise NameError(f"{text!r} is not a literal") from problem
 
 
-@patch_of("recbole.config.configurator")
-def config_values_are_literals(configurator) -> None:
+@repair("recbole.config.configurator", adds=("eval",), reads={"Config._convert_config_dict": "1a14c8dd"})
+def read_config_values_as_literals(patch, configurator) -> None:
     """RecBole evaluates each string in a config dict and on the command line."""
-    configurator.eval = read_literal
+    patch.replace("eval", read_literal)
 
 
-@patch_of("recbole.trainer.hyper_tuning")
-def choices_are_literals(hyper_tuning) -> None:
+@repair(
+    "recbole.trainer.hyper_tuning", adds=("eval",), reads={"HyperTuning._build_space_from_file": "252f0edd"}
+)
+def read_choices_as_literals(patch, hyper_tuning) -> None:
     """RecBole evaluates the choices in a hyper.test file."""
-    hyper_tuning.eval = read_literal
+    patch.replace("eval", read_literal)
 
 
-@patch_of("recbole.model.context_aware_recommender.kd_dagfm")
-def teachers_are_names(kd_dagfm) -> None:
+@repair(
+    "recbole.model.context_aware_recommender.kd_dagfm",
+    adds=("eval",),
+    reads={"KD_DAGFM.__init__": "538ddaf6"},
+)
+def look_teachers_up_by_name(patch, kd_dagfm) -> None:
     """RecBole evaluates the name of the teacher network."""
 
     def class_of_that_name(name: str) -> Any:
@@ -48,4 +54,4 @@ def teachers_are_names(kd_dagfm) -> None:
             raise NameError(f"teacher: got {name!r}; allowed: a class of {kd_dagfm.__name__}")
         return vars(kd_dagfm)[name]
 
-    kd_dagfm.eval = class_of_that_name
+    patch.replace("eval", class_of_that_name)

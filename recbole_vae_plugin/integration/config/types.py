@@ -6,7 +6,6 @@ that type, however they were written, or the error names the key.
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ import yaml
 
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.literals import read_literal
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 
@@ -145,15 +144,16 @@ def as_kinds(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: as_kind(key, value, kinds[key]) if key in kinds else value for key, value in given.items()}
 
 
-@patch_of("recbole.config.configurator")
-def values_of_the_right_kind(configurator) -> None:
+@repair(
+    "recbole.config.configurator",
+    replaces={"Config._convert_config_dict": "1a14c8dd", "Config._get_final_config_dict": "d123191b"},
+)
+def read_values_as_the_kind_of_their_key(patch, configurator) -> None:
     """RecBole takes ``no`` for yes, since it is a text that is not empty, and fails on a folder that is
     called 2024, after it has read it as a number."""
-    Config = configurator.Config
-    convert, finish = Config._convert_config_dict, Config._get_final_config_dict
 
-    @functools.wraps(convert)
-    def convert_but_keep_texts(self, config_dict):
+    @patch.wrap("Config._convert_config_dict")
+    def convert_but_keep_texts(convert, self, config_dict):
         texts = {
             key: value
             for key, value in config_dict.items()
@@ -165,14 +165,11 @@ def values_of_the_right_kind(configurator) -> None:
                 converted[key] = text
         return converted
 
-    @functools.wraps(finish)
-    def finish_as_kinds(self):
+    @patch.wrap("Config._get_final_config_dict")
+    def finish_as_kinds(finish, self):
         given = as_kinds(self.model, self.external_config_dict)
         for key in PATHS & given.keys():
             if isinstance(given[key], str):
                 given[key] = os.path.expanduser(given[key])
         self.external_config_dict = given
         return finish(self)
-
-    Config._convert_config_dict = convert_but_keep_texts
-    Config._get_final_config_dict = finish_as_kinds

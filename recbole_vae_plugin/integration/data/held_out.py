@@ -21,12 +21,12 @@ whatever it computes from the interactions themselves, and loaders of training n
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.patch import Patch
+from recbole_vae_plugin.integration.patching.registry import extension
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import integer, number, one_of, refuse
 
@@ -160,104 +160,88 @@ def with_fold_in(dataset):
     return result
 
 
-@patch_of("recbole.config.configurator")
-def check_of_held_out_users(configurator) -> None:
+@extension("recbole.config.configurator", replaces={"Config._set_default_parameters": "c1c6da80"})
+def check_held_out_users_in_configs(patch, configurator) -> None:
     """RecBole looks at the split only after it has read the data."""
-    complete = configurator.Config._set_default_parameters
 
-    @functools.wraps(complete)
-    def complete_and_check(self):
+    @patch.wrap("Config._set_default_parameters")
+    def complete_and_check(complete, self):
         complete(self)
         HoldOut.from_config(self)
 
-    configurator.Config._set_default_parameters = complete_and_check
 
-
-@patch_of("recbole.data.dataset.dataset")
-def split_with_held_out_users(dataset) -> None:
+@extension("recbole.data.dataset.dataset", replaces={"Dataset.build": "5471bfaa"})
+def split_by_held_out_users(patch, dataset) -> None:
     """RecBole splits the interactions of every user, or all of them."""
-    build = dataset.Dataset.build
 
-    @functools.wraps(build)
-    def build_or_hold_out(self):
+    @patch.wrap("Dataset.build")
+    def build_or_hold_out(build, self):
         hold_out = HoldOut.from_config(self.config)
         return split_by_users(self, hold_out) if hold_out else build(self)
 
-    dataset.Dataset.build = build_or_hold_out
 
-
-@patch_of("recbole.data.utils")
-def batches_of_training_users(data_utils) -> None:
+@extension("recbole.data.utils", replaces={"get_dataloader": "54563021"})
+def train_on_training_users_only(patch, data_utils) -> None:
     """RecBole's autoencoders train on all users that have an id."""
-    get_dataloader = data_utils.get_dataloader
 
-    @functools.wraps(get_dataloader)
-    def get_dataloader_of_training_users(config, phase):
+    @patch.wrap("get_dataloader")
+    def get_dataloader_of_training_users(get_dataloader, config, phase):
         from recbole_vae_plugin.integration.data.loaders import TrainingUserDataLoader
 
         found = get_dataloader(config, phase)
         all_users = found is data_utils.UserDataLoader and HoldOut.from_config(config)
         return TrainingUserDataLoader if all_users else found
 
-    data_utils.get_dataloader = get_dataloader_of_training_users
 
-
-@patch_of("recbole.sampler.sampler")
-def fold_in_is_no_candidate(sampler) -> None:
+@extension("recbole.sampler.sampler", replaces={"Sampler.__init__": "7c6b41d6"})
+def take_fold_in_for_known(patch, sampler) -> None:
     """What a user is known to have is neither ranked nor drawn as a negative."""
-    init = sampler.Sampler.__init__
 
-    @functools.wraps(init)
-    def init_with_fold_in(self, phases, datasets, *args, **kwargs):
+    @patch.wrap("Sampler.__init__")
+    def init_with_fold_in(init, self, phases, datasets, *args, **kwargs):
         if isinstance(datasets, list):
             datasets = [with_fold_in(dataset) for dataset in datasets]
         init(self, phases, datasets, *args, **kwargs)
 
-    sampler.Sampler.__init__ = init_with_fold_in
 
-
-@patch_of("recbole.model.abstract_recommender")
-def input_of_autoencoders(abstract_recommender) -> None:
+@extension(
+    "recbole.model.abstract_recommender",
+    replaces={"AutoEncoderMixin.build_histroy_items": "8abb6c0e"},
+)
+def feed_fold_in_to_autoencoders(patch, abstract_recommender) -> None:
     """RecBole's autoencoders look their input up in a table by user.
 
     Making it draws random numbers, as many as there are interactions: weights must not depend on that.
     """
     import torch
 
-    mixin = abstract_recommender.AutoEncoderMixin
-    build = mixin.build_histroy_items
-
-    @functools.wraps(build)
-    def build_with_fold_in(self, dataset):
+    @patch.wrap("AutoEncoderMixin.build_histroy_items")
+    def build_with_fold_in(build, self, dataset):
         histories = with_fold_in(dataset)
         with torch.random.fork_rng(devices=[], enabled=histories is not dataset):
             build(self, histories)
 
-    mixin.build_histroy_items = build_with_fold_in
 
+def add_fold_in_once_made(patch: Patch, path: str) -> None:
+    """Wrap the constructor of a model that is computed when it is made: the fold-in joins the rows to score
+    afterwards."""
 
-def add_fold_in_once_made(model: type) -> None:
-    """These models are computed when they are made; the fold-in joins the rows to score afterwards."""
-    init = model.__init__
-
-    @functools.wraps(init)
-    def init_then_add(self, config, dataset):
+    @patch.wrap(path)
+    def init_then_add(init, self, config, dataset):
         init(self, config, dataset)
         fold_in = getattr(dataset, "fold_in", None)
         if fold_in is not None:
             added = dataset.copy(fold_in).inter_matrix(form="csr").astype(np.float32)
             self.interaction_matrix = self.interaction_matrix.tocsr() + added
 
-    model.__init__ = init_then_add
+
+@extension("recbole.model.general_recommender.ease", replaces={"EASE.__init__": "a6189d2d"})
+def feed_fold_in_to_ease(patch, module) -> None:
+    """EASE scores held-out users from their fold-in, which takes no part in its computation."""
+    add_fold_in_once_made(patch, "EASE.__init__")
 
 
-@patch_of("recbole.model.general_recommender.ease")
-def input_of_ease(module) -> None:
-    """See :func:`add_fold_in_once_made`."""
-    add_fold_in_once_made(module.EASE)
-
-
-@patch_of("recbole.model.general_recommender.slimelastic")
-def input_of_slim(module) -> None:
-    """See :func:`add_fold_in_once_made`."""
-    add_fold_in_once_made(module.SLIMElastic)
+@extension("recbole.model.general_recommender.slimelastic", replaces={"SLIMElastic.__init__": "c971f404"})
+def feed_fold_in_to_slim(patch, module) -> None:
+    """SLIM scores held-out users from their fold-in, which takes no part in its computation."""
+    add_fold_in_once_made(patch, "SLIMElastic.__init__")

@@ -14,7 +14,7 @@ from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
-from recbole_vae_plugin.integration.repairs.compatibility import check_lists
+from recbole_vae_plugin.integration.repairs.evaluation import check_lists
 from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import replacing
 

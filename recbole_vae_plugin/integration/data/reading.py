@@ -5,12 +5,18 @@ from __future__ import annotations
 import csv
 import functools
 
-from recbole_vae_plugin.integration.patching import module_with, patch_of
+from recbole_vae_plugin.integration.patching.patch import module_with
+from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.validation import Refused
 
 
-@patch_of("recbole.data.dataset.dataset")
-def reading_of_text_files(dataset) -> None:
+@repair(
+    "recbole.data.dataset.dataset",
+    replaces={"pd": None},
+    reads={"Dataset._load_feat": "13dd88f0"},
+    after=("read_tables_as_pandas_2_does",),
+)
+def read_files_fast_and_to_the_last_row(patch, dataset) -> None:
     """RecBole parses its files with pandas' engine in Python, which takes about ten times as long
     as the one in C and yields the same, floats to the last bit; and it takes a quotation mark for the
     beginning of a text that may go on for hundreds of lines."""
@@ -30,7 +36,7 @@ def reading_of_text_files(dataset) -> None:
         check_rows(file, delimiter, len(table))
         return table
 
-    dataset.pd = module_with(dataset.pd, read_csv=read_faster)
+    patch.replace("pd", module_with(dataset.pd, read_csv=read_faster))
 
 
 def bad_number(read_csv, file, options: dict) -> str | None:

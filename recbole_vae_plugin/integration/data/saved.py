@@ -6,7 +6,6 @@ for. Here each saved file has a note of what it was made from, beside it, and is
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import logging
 import os
@@ -14,7 +13,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.system.atomic import replacing, write_text
 
 #: Keys that RecBole's data sets read besides those in its list of them.
@@ -81,8 +80,8 @@ def class_of_data_set(config) -> str:
     return own if hasattr(dataset, own) else of_types.get(config["MODEL_TYPE"], "Dataset")
 
 
-@patch_of("recbole.data.dataset.dataset")
-def saving_of_data_sets(dataset) -> None:
+@repair("recbole.data.dataset.dataset", replaces={"Dataset.save": "7e82a8f2"})
+def save_data_sets_whole_and_once(patch, dataset) -> None:
     """RecBole's ranks write one file at the same time, and a run that is killed leaves half of it."""
 
     def save(self):
@@ -97,34 +96,37 @@ def saving_of_data_sets(dataset) -> None:
             pickle.dump(self, stream)
         write_text(note_of(file), shaped_by(self.config))
 
-    dataset.Dataset.save = save
+    patch.replace("Dataset.save", save)
 
 
-@patch_of("recbole.data.utils")
-def use_of_saved_data(data_utils) -> None:
+@repair(
+    "recbole.data.utils",
+    replaces={
+        "create_dataset": "7669c55b",
+        "load_split_dataloaders": "c6ffd99c",
+        "save_split_dataloaders": "9b0ec285",
+    },
+    after=("keep_generators_when_saving_dataloaders",),
+)
+def use_saved_data_only_where_it_fits(patch, data_utils) -> None:
     """RecBole compares some of the settings and none of the files."""
-    create, load, save = (
-        data_utils.create_dataset,
-        data_utils.load_split_dataloaders,
-        data_utils.save_split_dataloaders,
-    )
 
-    @functools.wraps(create)
-    def create_current_dataset(config):
+    @patch.wrap("create_dataset")
+    def create_current_dataset(create, config):
         file = config["dataset_save_path"] or default_file(config, class_of_data_set(config))
         if not os.path.exists(file) or is_current(file, shaped_by(config)):
             return create(config)
         return with_key(config, "dataset_save_path", NO_FILE, create)
 
-    @functools.wraps(load)
-    def load_current_loaders(config):
+    @patch.wrap("load_split_dataloaders")
+    def load_current_loaders(load, config):
         file = config["dataloaders_save_path"] or default_file(config, f"for-{config['model']}-dataloader")
         if not os.path.exists(file) or not is_current(file, shaped_by(config, OF_LOADERS)):
             return None
         return load(config)
 
-    @functools.wraps(save)
-    def save_with_note(config, dataloaders):
+    @patch.wrap("save_split_dataloaders")
+    def save_with_note(save, config, dataloaders):
         from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] != 0:
@@ -133,10 +135,6 @@ def use_of_saved_data(data_utils) -> None:
         note.unlink(missing_ok=True)
         save(config, dataloaders)
         write_text(note, shaped_by(config, OF_LOADERS))
-
-    data_utils.create_dataset = create_current_dataset
-    data_utils.load_split_dataloaders = load_current_loaders
-    data_utils.save_split_dataloaders = save_with_note
 
 
 def with_key(config, key: str, value: Any, function):

@@ -14,7 +14,7 @@ import logging
 import os
 import warnings
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 from recbole_vae_plugin.system.processors import limit_threads, threads_for
@@ -75,14 +75,13 @@ def join_ranks(settings: dict, gpus: bool) -> None:
         settings |= {"state": "error", "show_progress": False, "verbose": False, "log_wandb": False}
 
 
-@patch_of("recbole.config.configurator")
-def joining_of_ranks(configurator) -> None:
+@repair("recbole.config.configurator", replaces={"Config._init_device": "5151e977"})
+def join_ranks_on_any_device(patch, configurator) -> None:
     """RecBole knows NCCL alone, its rank 0 of each machine speaks for that machine, and it takes a GPU
     where there is one, whatever `use_gpu` or `device` say."""
-    init_device = configurator.Config._init_device
 
-    @functools.wraps(init_device)
-    def init_device_of_rank(self):
+    @patch.wrap("Config._init_device")
+    def init_device_of_rank(init_device, self):
         settings = self.final_config_dict
         if settings.get("use_gpu") is False or str(settings.get("device")) == "cpu":
             settings["gpu_id"] = ""
@@ -95,39 +94,37 @@ def joining_of_ranks(configurator) -> None:
         check_gpus(settings, settings["nproc"])
         join_ranks(settings, gpus)
 
-    configurator.Config._init_device = init_device_of_rank
 
-
-@patch_of("recbole.utils.utils")
-def folders_of_all_ranks(utils) -> None:
+@repair("recbole.utils.utils", replaces={"ensure_dir": "38485f03"})
+def make_folders_that_other_ranks_make(patch, utils) -> None:
     """RecBole fails where another rank makes a folder after this one has looked for it."""
-    utils.ensure_dir = functools.partial(os.makedirs, exist_ok=True)
+    patch.replace("ensure_dir", functools.partial(os.makedirs, exist_ok=True))
 
 
-@patch_of("recbole.utils.logger")
-def one_log_file(logger) -> None:
+@repair("recbole.utils.logger", replaces={"init_logger": "f46a8717"})
+def log_on_first_rank_only(patch, logger) -> None:
     """RecBole's other ranks leave a log file each, which stays empty."""
-    init_logger = logger.init_logger
 
-    @functools.wraps(init_logger)
-    def init_logger_of_rank(config):
+    @patch.wrap("init_logger")
+    def init_logger_of_rank(init_logger, config):
         from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] == 0:
             return init_logger(config)
         logging.basicConfig(level=logging.ERROR)
 
-    logger.init_logger = init_logger_of_rank
 
-
-@patch_of("recbole.data.dataloader.abstract_dataloader")
-def evaluation_of_each_user_once(loaders) -> None:
+@repair(
+    "recbole.data.dataloader.abstract_dataloader",
+    replaces={"AbstractDataLoader.__init__": "e6769813"},
+    adds=("AbstractDataLoader.__bool__",),
+    after=("fork_workers_of_loaders",),
+)
+def evaluate_each_user_once(patch, loaders) -> None:
     """RecBole's ranks evaluate padding: users twice where their number does not divide."""
-    loader_class = loaders.AbstractDataLoader
-    init = loader_class.__init__
 
-    @functools.wraps(init)
-    def init_of_rank(self, config, dataset, sampler, shuffle=False):
+    @patch.wrap("AbstractDataLoader.__init__")
+    def init_of_rank(init, self, config, dataset, sampler, shuffle=False):
         if config["single_spec"]:
             return init(self, config, dataset, sampler, shuffle=shuffle)
         from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
@@ -146,23 +143,25 @@ def evaluation_of_each_user_once(loaders) -> None:
         part all the same, or the others wait for it."""
         return getattr(self, "has_users", len(self) > 0)
 
-    loader_class.__init__ = init_of_rank
-    loader_class.__bool__ = is_not_empty
+    patch.replace("AbstractDataLoader.__bool__", is_not_empty)
 
 
-@patch_of("recbole.evaluator.collector")
-def collection_from_all_ranks(collector) -> None:
+@repair(
+    "recbole.evaluator.collector",
+    replaces={"Collector.get_data_struct": "d7de65fe"},
+    after=("collect_counters_of_popularity",),
+)
+def collect_from_all_ranks(patch, collector) -> None:
     """RecBole's ranks average their metrics, also those that are no averages over users. Here each
     rank computes the metrics of all users, from what all ranks have collected."""
-    get_data_struct = collector.Collector.get_data_struct
 
-    @functools.wraps(get_data_struct)
-    def get_data_struct_of_all(self):
+    @patch.wrap("Collector.get_data_struct")
+    def get_data_struct_of_all(get_data_struct, self):
         struct = get_data_struct(self)
         if self.config["single_spec"]:
             return struct
         from recbole_vae_plugin.integration.distributed.ranks import from_every_rank
-        from recbole_vae_plugin.integration.repairs.compatibility import COLLECTED_IN_BATCHES
+        from recbole_vae_plugin.integration.repairs.evaluation import COLLECTED_IN_BATCHES
 
         own = {key: struct[key] for key in COLLECTED_IN_BATCHES if key in struct}
         parts = from_every_rank(own)
@@ -170,15 +169,22 @@ def collection_from_all_ranks(collector) -> None:
             struct.set(key, collector.torch.cat([part[key] for part in parts if key in part]))
         return struct
 
-    collector.Collector.get_data_struct = get_data_struct_of_all
 
-
-@patch_of("recbole.trainer.trainer")
-def training_on_ranks(trainer) -> None:
+@repair(
+    "recbole.trainer.trainer",
+    replaces={
+        "AbstractTrainer.__init__": "05c24687",
+        "Trainer.__init__": "e15a8755",
+        "Trainer._save_checkpoint": "6ec15e30",
+        "Trainer.evaluate": "7c2f6904",
+        "Trainer._map_reduce": "68c355be",
+        "get_tensorboard": None,
+    },
+    reads={"recbole.utils.utils:get_tensorboard": "3d5dcb3d"},
+)
+def train_on_ranks(patch, trainer) -> None:
     """RecBole gives every model to a GPU, names a checkpoint for each rank, and reads the best one
     without waiting for it."""
-    abstract, usual = trainer.AbstractTrainer, trainer.Trainer
-    init, save, evaluate = usual.__init__, usual._save_checkpoint, usual.evaluate
 
     def init_abstract(self, config, model):
         self.config, self.model = config, model
@@ -195,8 +201,8 @@ def training_on_ranks(trainer) -> None:
                 broadcast_buffers=config["model"] not in MODELS,
             )
 
-    @functools.wraps(init)
-    def init_on_rank(self, config, model):
+    @patch.wrap("Trainer.__init__")
+    def init_on_rank(init, self, config, model):
         init(self, config, model)
         if not config["single_spec"]:
             from recbole.utils import init_seed
@@ -207,8 +213,8 @@ def training_on_ranks(trainer) -> None:
             # RecBole's seed is that of the rank on its machine
             init_seed(config["seed"] + place(config)[0], config["reproducibility"])
 
-    @functools.wraps(save)
-    def save_on_first_rank(self, *args, **kwargs):
+    @patch.wrap("Trainer._save_checkpoint")
+    def save_on_first_rank(save, self, *args, **kwargs):
         from recbole_vae_plugin.integration.distributed.ranks import as_single_process, place
 
         if place(self.config)[0] != 0:
@@ -219,8 +225,8 @@ def training_on_ranks(trainer) -> None:
         finally:
             self.config = config
 
-    @functools.wraps(evaluate)
-    def evaluate_on_ranks(self, eval_data, load_best_model=True, model_file=None, **kwargs):
+    @patch.wrap("Trainer.evaluate")
+    def evaluate_on_ranks(evaluate, self, eval_data, load_best_model=True, model_file=None, **kwargs):
         if not self.config["single_spec"] and load_best_model:
             load_on_first_rank(self, model_file or self.saved_model_file)
             load_best_model = False
@@ -237,15 +243,11 @@ def training_on_ranks(trainer) -> None:
             self.logger.info(f"Loading model structure and parameters from {file}")
         take_weights_of_first_rank(self.model)
 
-    def tensorboard_of_first_rank(logger):
+    @patch.wrap("get_tensorboard")
+    def tensorboard_of_first_rank(get_tensorboard, logger):
         wanted = not trainer.torch.distributed.is_initialized() or trainer.torch.distributed.get_rank() == 0
         return get_tensorboard(logger) if wanted else SilentTensorBoard()
 
-    get_tensorboard = trainer.get_tensorboard
-    trainer.get_tensorboard = tensorboard_of_first_rank
-    abstract.__init__ = init_abstract
-    usual.__init__ = init_on_rank
-    usual._save_checkpoint = save_on_first_rank
-    usual.evaluate = evaluate_on_ranks
+    patch.replace("AbstractTrainer.__init__", init_abstract)
     # the metrics are those of all users already
-    usual._map_reduce = lambda self, result, num_sample: result
+    patch.replace("Trainer._map_reduce", lambda self, result, num_sample: result)

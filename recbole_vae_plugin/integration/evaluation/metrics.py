@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import extension
 
 
-@patch_of("recbole.evaluator.register")
-def recall_as_in_papers_on_autoencoders(register) -> None:
+@extension(
+    "recbole.evaluator.register",
+    extends=("metrics_dict", "metric_information", "metric_types"),
+    reads={
+        "cluster_info": "a3c38e88",
+        "recbole.evaluator.base_metric:TopkMetric": "e8ec91fd",
+        "recbole.evaluator.metrics:Recall": "7808d312",
+    },
+)
+def add_capped_recall(patch, register) -> None:
     """Add `CappedRecall`: RecBole's recall of a user with more than k wanted items cannot reach 1."""
     from recbole.evaluator.base_metric import TopkMetric
 
@@ -28,6 +36,6 @@ def recall_as_in_papers_on_autoencoders(register) -> None:
             lengths = np.arange(1, pos_index.shape[1] + 1)
             return pos_index.cumsum(axis=1) / np.minimum(lengths, pos_len[:, None])
 
-    register.metrics_dict["cappedrecall"] = CappedRecall
-    register.metric_information["cappedrecall"] = CappedRecall.metric_need
-    register.metric_types["cappedrecall"] = CappedRecall.metric_type
+    patch.put("metrics_dict", "cappedrecall", CappedRecall)
+    patch.put("metric_information", "cappedrecall", CappedRecall.metric_need)
+    patch.put("metric_types", "cappedrecall", CappedRecall.metric_type)

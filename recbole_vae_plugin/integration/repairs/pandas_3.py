@@ -7,27 +7,34 @@ column as a whole to the function of ``agg``. With pandas 2 nothing here does an
 from __future__ import annotations
 
 import functools
-import warnings
 
-from recbole_vae_plugin.integration.patching import module_with, patch_of
+from recbole_vae_plugin.integration.patching.patch import module_with
+from recbole_vae_plugin.integration.patching.registry import repair
 
 
 def is_pandas_3(pandas) -> bool:
     return int(pandas.__version__.partition(".")[0]) >= 3
 
 
-@patch_of("recbole.data.dataset.dataset")
-def tables_of_text_files(dataset) -> bool:
-    """Texts are read as objects, missing sequences as empty ones, and ``agg(len)`` counts cell by cell."""
+@repair(
+    "recbole.data.dataset.dataset",
+    replaces={"pd": None},
+    extends=("warnings:filters",),
+    reads={"Dataset._load_feat": "13dd88f0", "Dataset._data_processing": "85acedd8"},
+    read_against="RecBole 1.2.1, pandas 2.2 to 3.1",
+)
+def read_tables_as_pandas_2_does(patch, dataset) -> bool:
+    """Texts are read as objects, missing sequences as empty ones, and ``agg(len)`` counts by cell, as with
+    pandas 2."""
     pd = dataset.pd
     if not is_pandas_3(pd):
         return False
-    from recbole_vae_plugin.integration.data.tables import Table
+    from recbole_vae_plugin.integration.repairs.tables import Table
 
     read_csv, merge = pd.read_csv, pd.merge
-    warnings.filterwarnings("ignore", category=pd.errors.ChainedAssignmentError, module=r"recbole\.")
+    patch.ignore_warnings(category=pd.errors.ChainedAssignmentError, module=r"recbole\.")
     # a tensor shares the memory of a column that is thrown away, as with pandas 2
-    warnings.filterwarnings("ignore", message="The given NumPy array is not writable", module=r"recbole\.")
+    patch.ignore_warnings(message="The given NumPy array is not writable", module=r"recbole\.")
 
     @functools.wraps(read_csv)
     def read_table(*args, dtype, **kwargs):
@@ -42,19 +49,23 @@ def tables_of_text_files(dataset) -> bool:
     def merge_tables(*args, **kwargs):
         return Table(merge(*args, **kwargs))
 
-    dataset.pd = module_with(pd, read_csv=read_table, merge=merge_tables)
+    patch.replace("pd", module_with(pd, read_csv=read_table, merge=merge_tables))
     return True
 
 
-@patch_of("recbole.data.dataset.dataset")
-def filling_of_missing_values(dataset) -> bool:
-    """RecBole's filling in place would do nothing, and a missing token become -9223372036854775808."""
+@repair(
+    "recbole.data.dataset.dataset",
+    replaces={"Dataset._fill_nan": "b4dbddac"},
+    read_against="RecBole 1.2.1, pandas 2.2 to 3.1",
+)
+def fill_missing_values_in_whole_columns(patch, dataset) -> bool:
+    """On pandas 3 RecBole's filling in place does nothing: a missing token becomes -9223372036854775808."""
     if not is_pandas_3(dataset.pd):
         return False
-    fill_nan, types = dataset.Dataset._fill_nan, dataset.FeatureType
+    types = dataset.FeatureType
 
-    @functools.wraps(fill_nan)
-    def fill_whole_columns(self):
+    @patch.wrap("Dataset._fill_nan")
+    def fill_whole_columns(fill_nan, self):
         for name in self.feat_name_list:
             table = getattr(self, name)
             for field in table:
@@ -64,5 +75,4 @@ def filling_of_missing_values(dataset) -> bool:
                     table[field] = table[field].fillna(table[field].mean())
         return fill_nan(self)
 
-    dataset.Dataset._fill_nan = fill_whole_columns
     return True

@@ -7,13 +7,13 @@ process uses it: ray 2.6, which RecBole was written for, or a current one.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from importlib import import_module
 from types import ModuleType
 
-from recbole_vae_plugin.integration.patching import is_loading, patch_of
+from recbole_vae_plugin.integration.patching.patch import is_loading
+from recbole_vae_plugin.integration.patching.registry import repair
 
 QUICK_START = "recbole.quick_start.quick_start"
 ABSENT = object()
@@ -48,12 +48,16 @@ class RayForQuickStart(ModuleType):
     def __getattr__(self, name: str):
         if name != "tune":  # such as __file__, which debuggers ask of every module
             raise AttributeError(f"module 'ray' has no attribute {name!r}")
+        self.leave()
+        return RayTune()
+
+    def leave(self) -> None:
+        """Leave the place to what was there before."""
         if sys.modules.get("ray") is self:
             if self.former is ABSENT:
                 del sys.modules["ray"]
             else:
                 sys.modules["ray"] = self.former
-        return RayTune()
 
 
 class PutRayBeforeQuickStart:
@@ -74,24 +78,35 @@ def put_ray_in_place() -> None:
         sys.modules["ray"] = RayForQuickStart()
 
 
-def provide_ray() -> None:
-    """Have RecBole's quick start find its ``ray``, whether its import is to come or has begun."""
+def take_ray_away() -> None:
+    """Where the import of RecBole's quick start has not come to an end."""
+    ray = sys.modules.get("ray")
+    if isinstance(ray, RayForQuickStart):
+        ray.leave()
+
+
+@repair("sys", extends=("modules", "meta_path"))
+def hand_ray_to_quick_start(patch, system) -> None:
+    """RecBole's quick start imports ray, which need not be installed: it gets a stand-in, whether its import
+    is to come or has begun."""
+    patch.on_undo(take_ray_away)
     if is_loading(QUICK_START):
         put_ray_in_place()
-    elif not any(isinstance(finder, PutRayBeforeQuickStart) for finder in sys.meta_path):
-        sys.meta_path.insert(0, PutRayBeforeQuickStart())
+    else:
+        patch.insert("meta_path", PutRayBeforeQuickStart())
 
 
-@patch_of(QUICK_START)
-def reports_to_any_ray(quick_start) -> None:
+@repair(
+    QUICK_START,
+    replaces={"tune": None, "objective_function": "309a2522"},
+    read_against="RecBole 1.2.1, ray 2.6.3 to 2.60",
+)
+def report_to_any_ray(patch, quick_start) -> None:
     """RecBole reports by keywords, which ray >= 2.7 refuses, and returns another dict, in which Ray
     does not find the metric that it is to optimise."""
-    objective_function = quick_start.objective_function
-    quick_start.tune = RayTune()
+    patch.replace("tune", RayTune())
 
-    @functools.wraps(objective_function)
-    def objective_with_metrics(*args, **kwargs):
+    @patch.wrap("objective_function")
+    def objective_with_metrics(objective_function, *args, **kwargs):
         result = objective_function(*args, **kwargs)
         return {**result["test_result"], **result} if uses_ray() else result
-
-    quick_start.objective_function = objective_with_metrics

@@ -1,17 +1,15 @@
 """A run of RecBole starts sooner: the same data and the same log, with less waiting.
 
-As with the repairs, built-in models profit the same way.
+As with the other repairs, built-in models profit the same way.
 """
 
 from __future__ import annotations
 
-import functools
-
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 
 
-@patch_of("recbole.data.dataset.dataset")
-def grouping_of_interactions(dataset) -> None:
+@repair("recbole.data.dataset.dataset", replaces={"Dataset._grouped_index": "2786af73"})
+def group_interactions_by_sorting(patch, dataset) -> None:
     """RecBole walks over all interactions to find each user's; sorting them finds the same groups,
     in the order in which users first appear."""
 
@@ -23,24 +21,22 @@ def grouping_of_interactions(dataset) -> None:
         ends = counts.cumsum()
         return [rows[ends[group] - counts[group] : ends[group]] for group in first.argsort()]
 
-    dataset.Dataset._grouped_index = grouped_index
+    patch.replace("Dataset._grouped_index", grouped_index)
 
 
-@patch_of("recbole.utils.utils")
-def use_of_the_processor(utils) -> None:
+@repair("recbole.utils.utils", replaces={"get_environment": "1aa2ba05"})
+def note_use_of_the_processor_at_once(patch, utils) -> None:
     """RecBole sleeps for a second to note in its log how busy the processor is; the use since
     the import of the package takes no waiting."""
     import psutil
 
-    get_environment, cpu_percent = utils.get_environment, psutil.cpu_percent
+    cpu_percent = psutil.cpu_percent
     cpu_percent()
 
-    @functools.wraps(get_environment)
-    def get_environment_at_once(config):
+    @patch.wrap("get_environment")
+    def get_environment_at_once(get_environment, config):
         psutil.cpu_percent = lambda interval: cpu_percent()
         try:
             return get_environment(config)
         finally:
             psutil.cpu_percent = cpu_percent
-
-    utils.get_environment = get_environment_at_once

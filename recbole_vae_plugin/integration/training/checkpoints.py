@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from recbole_vae_plugin.integration.distributed.ranks import as_single_process
-from recbole_vae_plugin.integration.training.archives import load_whole
 from recbole_vae_plugin.integration.training.patience import Patience
 from recbole_vae_plugin.integration.training.random_state import RandomState
 from recbole_vae_plugin.nn.averaging import AverageState
+from recbole_vae_plugin.system.archives import load_whole
 from recbole_vae_plugin.system.atomic import replacing
 
 if TYPE_CHECKING:

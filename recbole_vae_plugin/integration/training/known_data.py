@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 #: Under this name their checkpoints hold it.
 TRAINED_ON = "trained_on"
 
 
-@patch_of("recbole.model.abstract_recommender")
-def models_that_know_their_data(abstract_recommender) -> None:
+#: RecBole's kinds of models -> fingerprint of their ``__init__``.
+KINDS = {
+    "GeneralRecommender": "d20615c2",
+    "SequentialRecommender": "11678b7e",
+    "KnowledgeRecommender": "d64e59aa",
+    "ContextRecommender": "8ef014ee",
+}
+
+
+@repair(
+    "recbole.model.abstract_recommender",
+    replaces={
+        **{f"{kind}.__init__": fingerprint for kind, fingerprint in KINDS.items()},
+        "AbstractRecommender.other_parameter": "066a3599",
+        "AbstractRecommender.load_other_parameter": "0570aca3",
+    },
+)
+def remember_the_data_of_checkpoints(patch, abstract_recommender) -> None:
     """A checkpoint of RecBole's own models does not say which data it was trained on.
 
     It does so among the parameters that are no weights: these are written with every checkpoint and read
@@ -20,25 +34,21 @@ def models_that_know_their_data(abstract_recommender) -> None:
     """
     from recbole_vae_plugin.integration.data.identity import PARTS, identity_of, refuse_other_data
 
-    abstract = abstract_recommender.AbstractRecommender
-    other_parameter, load = abstract.other_parameter, abstract.load_other_parameter
+    def init_and_note(init, self, config, dataset):
+        init(self, config, dataset)
+        if config["model"] not in MODELS:  # ours carry it in their weights
+            setattr(self, TRAINED_ON, identity_of(dataset))
 
-    def knowing_its_data(init):
-        @functools.wraps(init)
-        def init_and_note(self, config, dataset):
-            init(self, config, dataset)
-            if config["model"] not in MODELS:  # ours carry it in their weights
-                setattr(self, TRAINED_ON, identity_of(dataset))
+    for kind in KINDS:
+        patch.wrap(f"{kind}.__init__")(init_and_note)
 
-        return init_and_note
-
-    @functools.wraps(other_parameter)
-    def other_parameter_and_data(self):
+    @patch.wrap("AbstractRecommender.other_parameter")
+    def other_parameter_and_data(other_parameter, self):
         known = getattr(self, TRAINED_ON, None)
         return other_parameter(self) | ({} if known is None else {TRAINED_ON: known})
 
-    @functools.wraps(load)
-    def load_if_same_data(self, para):
+    @patch.wrap("AbstractRecommender.load_other_parameter")
+    def load_if_same_data(load, self, para):
         para = dict(para or {})
         there, here = para.pop(TRAINED_ON, {}), getattr(self, TRAINED_ON, {})
         # a run may load more columns than the other did
@@ -48,9 +58,3 @@ def models_that_know_their_data(abstract_recommender) -> None:
             if name in here and there[name] != here[name]
         )
         load(self, para)
-
-    for kind in ("GeneralRecommender", "SequentialRecommender", "KnowledgeRecommender", "ContextRecommender"):
-        model = getattr(abstract_recommender, kind)
-        model.__init__ = knowing_its_data(model.__init__)
-    abstract.other_parameter = other_parameter_and_data
-    abstract.load_other_parameter = load_if_same_data

@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
-from recbole.evaluator.base_metric import TopkMetric
+
+from recbole_vae_plugin.integration.patching.registry import extension
+
+#: Where each open :func:`values_of_users` wants the values.
+_wanted: list[dict[str, np.ndarray]] = []
 
 
 class EpochRecorder:
@@ -57,22 +61,28 @@ class EpochRecorder:
         return score, result
 
 
+@extension("recbole.evaluator.base_metric", replaces={"TopkMetric.topk_result": "9d4f03c9"})
+def hand_out_values_of_users(patch, base_metric) -> None:
+    """RecBole averages its top-k metrics over users and keeps nothing of each."""
+
+    @patch.wrap("TopkMetric.topk_result")
+    def topk_result_and_values(topk_result, self, metric, value):
+        for found in _wanted:
+            found.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
+        return topk_result(self, metric, value)
+
+
 @contextmanager
 def values_of_users() -> Iterator[dict[str, np.ndarray]]:
     """While this is open, each evaluation leaves here what its top-k metrics average:
     ``"metric@k"`` -> float64 ``[users]``, in the order of the evaluation loader."""
     found: dict[str, np.ndarray] = {}
-    topk_result = TopkMetric.topk_result
-
-    def topk_result_and_values(self, metric, value):
-        found.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
-        return topk_result(self, metric, value)
-
-    TopkMetric.topk_result = topk_result_and_values
+    _wanted.append(found)
     try:
         yield found
     finally:
-        TopkMetric.topk_result = topk_result
+        # by identity: two that are empty are equal
+        _wanted[:] = [other for other in _wanted if other is not found]
 
 
 def evaluated_users(loader) -> np.ndarray:

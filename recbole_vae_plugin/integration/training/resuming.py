@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from pathlib import Path
 
-from recbole_vae_plugin.integration.patching import patch_of
+from recbole_vae_plugin.integration.patching.registry import extension
 from recbole_vae_plugin.settings.validation import did_you_mean, refuse
 
 LATEST = "latest"
@@ -39,14 +38,11 @@ def resume_if_asked(trainer) -> None:
         trainer.resume_checkpoint(str(file))
 
 
-@patch_of("recbole.trainer.trainer")
-def resumption_from_the_config(trainer) -> None:
+@extension("recbole.trainer.trainer", replaces={"Trainer.fit": "4a3cbb46"})
+def resume_from_the_config(patch, trainer) -> None:
     """RecBole's trainers can go on from a checkpoint, and none of its commands says so to them."""
-    fit = trainer.Trainer.fit
 
-    @functools.wraps(fit)
-    def fit_from_checkpoint(self, *args, **kwargs):
+    @patch.wrap("Trainer.fit")
+    def fit_from_checkpoint(fit, self, *args, **kwargs):
         resume_if_asked(self)
         return fit(self, *args, **kwargs)
-
-    trainer.Trainer.fit = fit_from_checkpoint

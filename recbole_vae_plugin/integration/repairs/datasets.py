@@ -1,0 +1,67 @@
+"""Data sets and loaders that would be broken, or other ones than were asked for."""
+
+from __future__ import annotations
+
+import os
+from zipfile import BadZipFile
+
+from recbole_vae_plugin.integration.patching.registry import repair
+
+
+@repair("recbole.data.dataset.dataset", replaces={"Dataset._download": "f481439c"})
+def download_by_a_single_process(patch, dataset) -> None:
+    """RecBole waits for other ranks after a download even where there are none; a download
+    that fails leaves an empty folder, which the next run takes for the data set."""
+
+    @patch.wrap("Dataset._download")
+    def download_or_explain(download, self):
+        distributed = dataset.torch.distributed
+        barrier = distributed.barrier
+        if self.config["single_spec"]:
+            distributed.barrier = lambda: None
+        try:
+            return download(self)
+        except (OSError, RuntimeError, EOFError, BadZipFile) as problem:
+            if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
+                os.rmdir(self.dataset_path)
+            raise ConnectionError(
+                f"data set {self.dataset_name} is not on this machine and could not be "
+                f"downloaded ({problem}). Put its file at "
+                f"{os.path.join(self.dataset_path, self.dataset_name)}.inter, "
+                "or set data_path to the folder that holds "
+                f"{self.dataset_name}/{self.dataset_name}.inter"
+            ) from problem
+        finally:
+            distributed.barrier = barrier
+
+
+@repair("recbole.data.dataset.dataset", replaces={"Dataset._filter_nan_user_or_item": "d74ddc83"})
+def drop_only_rows_without_ids(patch, dataset) -> None:
+    """RecBole drops rows without a user, and then rows without an item by their former places: others,
+    where a row has gone before them."""
+
+    def filter_nan_user_or_item(self):
+        for field, name in zip([self.uid_field, self.iid_field], ["user", "item"]):
+            for table in (f"{name}_feat", "inter_feat"):
+                rows = getattr(self, table)
+                if field is None or rows is None:
+                    continue
+                missing = rows.index[rows[field].isnull()]
+                if len(missing):
+                    lines = list(missing + 2)
+                    self.logger.warning(f"In {table}, line {lines} without {field} are left out.")
+                    rows.drop(missing, inplace=True)
+
+    patch.replace("Dataset._filter_nan_user_or_item", filter_nan_user_or_item)
+
+
+@repair("recbole.data.utils", replaces={"save_split_dataloaders": "9b0ec285"})
+def keep_generators_when_saving_dataloaders(patch, data_utils) -> None:
+    """RecBole takes the random generators off the loaders that it goes on to train with."""
+
+    @patch.wrap("save_split_dataloaders")
+    def save_and_restore(save_split_dataloaders, config, dataloaders):
+        generators = [loader.generator for loader in dataloaders]
+        save_split_dataloaders(config, dataloaders)
+        for loader, generator in zip(dataloaders, generators):
+            loader.generator = loader.sampler.generator = generator

@@ -1,0 +1,69 @@
+"""Evaluations that would crash, or end in what is no number."""
+
+from __future__ import annotations
+
+from recbole_vae_plugin.integration.patching.registry import repair
+from recbole_vae_plugin.settings.validation import refuse
+
+#: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
+COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
+
+
+@repair("recbole.evaluator.collector", replaces={"Collector.get_data_struct": "d7de65fe"})
+def collect_counters_of_popularity(patch, collector) -> None:
+    """RecBole calls .cpu() on counters (issue 2191): ItemCoverage, GiniIndex, AveragePopularity
+    and TailPercentage crash everywhere."""
+
+    def get_data_struct(self):
+        collected = collector.DataStruct()
+        for key, value in self.data_struct._data_dict.items():
+            collected.set(key, value.cpu() if isinstance(value, collector.torch.Tensor) else value)
+        for key in COLLECTED_IN_BATCHES:
+            if key in self.data_struct:
+                del self.data_struct[key]
+        return collected
+
+    patch.replace("Collector.get_data_struct", get_data_struct)
+
+
+@repair("recbole.evaluator.collector", replaces={"Collector.eval_batch_collect": "43b40f14"})
+def refuse_scores_that_are_no_numbers(patch, collector) -> None:
+    """RecBole ranks NaN above all numbers, and calls such a model the best."""
+
+    @patch.wrap("Collector.eval_batch_collect")
+    def collect_numbers(collect, self, scores_tensor, *args, **kwargs):
+        from recbole_vae_plugin.nn.finite import check_highest
+
+        check_highest(scores_tensor)
+        return collect(self, scores_tensor, *args, **kwargs)
+
+
+@repair(
+    "recbole.evaluator.evaluator",
+    replaces={"Evaluator.evaluate": "dd936575"},
+    read_against="RecBole 1.2.1, numpy 1.26 to 2.5",
+)
+def return_results_as_plain_numbers(patch, evaluator) -> None:
+    """Under numpy >= 2 a result would print as np.float64(0.1687)."""
+
+    @patch.wrap("Evaluator.evaluate")
+    def evaluate_to_floats(evaluate, self, dataobject):
+        result = evaluate(self, dataobject)
+        return type(result)((metric, float(value)) for metric, value in result.items())
+
+
+def check_lists(config, dataset) -> None:
+    """Refuse lists of recommendations that are longer than the catalogue."""
+    items = dataset.item_num - 1  # without the padding
+    if max(config["topk"] or [1]) > items:
+        refuse("topk", config["topk"], f"up to {items}, the number of items of {config['dataset']}")
+
+
+@repair("recbole.data.utils", replaces={"data_preparation": "1a72de92"})
+def refuse_lists_longer_than_the_catalogue(patch, data_utils) -> None:
+    """RecBole fails after training where a list is to be longer than there are items."""
+
+    @patch.wrap("data_preparation")
+    def prepare_if_long_enough(data_preparation, config, dataset):
+        check_lists(config, dataset)
+        return data_preparation(config, dataset)
