@@ -106,8 +106,8 @@ def test_a_damaged_experiment_is_told_by_name(finished, damage):
 
 def test_the_largest_gini_index_is_not_the_best(finished):
     out = finished("table", "results")[1]
-    header = next(line for line in out.splitlines() if line.startswith("| model"))
-    assert header == "| model | ndcg@3 ↑ | giniindex@3 ↓ |"
+    header = next(line for line in out.splitlines() if line.startswith("| method"))
+    assert header == "| method | ndcg@3 ↑ | giniindex@3 ↓ |"
     rows = {line.split(" | ")[0].strip("| "): line for line in out.splitlines() if "**" in line}
     gini = {name: float(line.split(" | ")[2].split()[0].strip("*<>u/|")) for name, line in rows.items()}
     best = [name for name, line in rows.items() if line.split(" | ")[2].startswith("**")]
