@@ -20,6 +20,12 @@ _LAZY = {
     "Recommender": "recbole_vae_plugin.serving.recommender",
     "BundleError": "recbole_vae_plugin.serving.bundle",
     "RegistrationError": "recbole_vae_plugin.system.installation",
+    # for components of other packages
+    "setting": "recbole_vae_plugin.settings.keys",
+    "Integer": "recbole_vae_plugin.settings.validation",
+    "Number": "recbole_vae_plugin.settings.validation",
+    "OneOf": "recbole_vae_plugin.settings.validation",
+    "Optional": "recbole_vae_plugin.settings.validation",
     "register_activation": "recbole_vae_plugin.extending",
     "register_denoising": "recbole_vae_plugin.extending",
     "register_encoder": "recbole_vae_plugin.extending",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import users_of
-from contract import fit, scores_of
 
 from recbole_vae_plugin.nn.averaging import WeightAverage
+from recbole_vae_plugin.testing.contract import fit, scores_of
+from recbole_vae_plugin.testing.fixtures import users_of
 
 
 def test_averages_are_those_of_the_formula():

@@ -1,5 +1,7 @@
-from conftest import interaction_of, shipped, users_of
-from contract import Contract
+from conftest import shipped
+
+from recbole_vae_plugin.testing.contract import Contract
+from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
 
 class TestDAE(Contract):

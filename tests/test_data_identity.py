@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import prepared
 from recbole.quick_start import load_data_and_model, run_recbole
+
+from recbole_vae_plugin.testing.fixtures import prepared
 
 
 @pytest.fixture

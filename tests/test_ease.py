@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import CONFIGS, interaction_of, users_of
-from contract import fit, scores_of
+from conftest import CONFIGS
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.integration.config.keys import default_keys
@@ -19,6 +18,8 @@ from recbole_vae_plugin.nn import ease as ease_module
 from recbole_vae_plugin.nn.ease import EASE, ease
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.settings.validation import number
+from recbole_vae_plugin.testing.contract import fit, scores_of
+from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
 USERS, ITEMS = 60, 17
 

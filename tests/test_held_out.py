@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import BLOCK_ITEMS, BLOCKS, CONFIGS, prepared, shipped
+from conftest import CONFIGS, shipped
 
 from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.testing.fixtures import BLOCK_ITEMS, BLOCKS, prepared
 
 HELD_OUT = {"split": {"HO": [10, 12]}, "order": "RO"}
 OURS = ["VAESplit", "VAETwin", "DAE"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import users_of
-from contract import scores_of
+
+from recbole_vae_plugin.testing.contract import scores_of
+from recbole_vae_plugin.testing.fixtures import users_of
 
 K = 5
 METRICS = [

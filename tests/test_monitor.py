@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
-from conftest import interaction_of, users_of
 
 from recbole_vae_plugin.nn.heads import Code
 from recbole_vae_plugin.nn.monitor import Monitor, has_collapsed
+from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
 
 def test_means_are_over_users_whatever_the_batches():

@@ -7,8 +7,6 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import interaction_of, users_of
-from contract import fit
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from recbole_vae_plugin.nn.heads import Code
@@ -16,6 +14,8 @@ from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS, CompositePrior, StandardPrior, VampPrior
 from recbole_vae_plugin.nn.settings import Settings
+from recbole_vae_plugin.testing.contract import fit
+from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
 ITEMS, D = 9, 4
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import users_of
 
 from recbole_vae_plugin.integration import registration
 from recbole_vae_plugin.integration.config.default_files import default_file
 from recbole_vae_plugin.settings.model_registry import MODELS
+from recbole_vae_plugin.testing.fixtures import users_of
 
 
 def python(code: str, **environment) -> subprocess.CompletedProcess:

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from bundles import small_bundle
-from conftest import prepared
 from scipy.sparse import csr_matrix
 
 import recbole_vae_plugin
@@ -23,6 +22,7 @@ from recbole_vae_plugin.serving import recommender as recommender_module
 from recbole_vae_plugin.serving.bundle import write_bundle
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
 from recbole_vae_plugin.settings.model_registry import MODELS
+from recbole_vae_plugin.testing.fixtures import prepared
 
 WARNING_FREE = pytest.mark.filterwarnings("error")
 

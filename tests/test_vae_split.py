@@ -1,5 +1,6 @@
 from conftest import shipped
-from contract import VariationalContract
+
+from recbole_vae_plugin.testing.contract import VariationalContract
 
 
 class TestVAESplit(VariationalContract):

@@ -1,6 +1,8 @@
 import torch
-from conftest import interaction_of, shipped, users_of
-from contract import VariationalContract
+from conftest import shipped
+
+from recbole_vae_plugin.testing.contract import VariationalContract
+from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
 
 class TestVAETwin(VariationalContract):

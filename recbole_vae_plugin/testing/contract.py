@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from conftest import BLOCK_ITEMS, BLOCKS, interaction_of, users_of
+
+from recbole_vae_plugin.testing.fixtures import BLOCK_ITEMS, BLOCKS, interaction_of, users_of
 
 BAD_VALUES = [
     ("mlp_hidden_size", 600),
