@@ -1,1 +1,1 @@
-"""The one room that knows RecBole's internals: names, compatibility, data loaders, trainer."""
+"""The one room that knows RecBole's internals: names, repairs, data loaders, trainer."""

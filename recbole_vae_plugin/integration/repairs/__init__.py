@@ -1,1 +1,4 @@
-"""Patches of RecBole, and the repairs of what breaks it on current libraries."""
+"""Repairs of RecBole 1.2.1, by theme; docs/patches.md lists them, and those that other rooms hold.
+
+Nothing here is about our models: a built-in model profits the same way.
+"""

@@ -12,11 +12,10 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-from recbole_vae_plugin.integration.patching.patch import is_loading
+from recbole_vae_plugin.integration.patching.patch import ABSENT, is_loading
 from recbole_vae_plugin.integration.patching.registry import repair
 
 QUICK_START = "recbole.quick_start.quick_start"
-ABSENT = object()
 
 
 class RayTune:

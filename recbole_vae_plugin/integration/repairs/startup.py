@@ -1,7 +1,4 @@
-"""A run of RecBole starts sooner: the same data and the same log, with less waiting.
-
-As with the other repairs, built-in models profit the same way.
-"""
+"""A run of RecBole starts sooner: the same data and the same log, with less waiting."""
 
 from __future__ import annotations
 
