@@ -24,6 +24,11 @@ if WORKERS := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
+def first_on_path(folder: str) -> str:
+    """``PYTHONPATH`` with a folder before what it names already, for processes that tests start."""
+    return os.pathsep.join([folder, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
 def shipped(name: str) -> dict:
     """The keys of a variant in ``configs/models``, without the model's name."""
     variant = yaml.safe_load((CONFIGS / "models" / f"{name}.yaml").read_text())

@@ -9,7 +9,6 @@ import pandas as pd
 import yaml
 
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.runs.files import labels
 
 
 def write_results(folder: Path) -> Path:
@@ -32,15 +31,15 @@ def write_results(folder: Path) -> Path:
     folder.mkdir()
     (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     metrics = {"recall@10": 0.21, "mrr@10": 0.45, "ndcg@10": 0.28, "hit@10": 0.78, "precision@10": 0.2}
-    for cell in Experiment(**experiment).cells():
-        factor = {"good": 1, "bad": 0.5}[cell.contestant]
+    for run in Experiment(**experiment).runs():
+        factor = {"good": 1, "bad": 0.5}[run.method]
         # seeds lie symmetrically around the mean
-        noise = 0.001 * (-1) ** cell.model_seed
+        noise = 0.001 * (-1) ** run.model_seed
         test = {name: value * factor + noise for name, value in metrics.items()}
-        run = folder / "runs" / cell.folder
-        run.mkdir(parents=True)
+        place = folder / "runs" / run.folder
+        place.mkdir(parents=True)
         result = {
-            **labels(cell),
+            **run.labels,
             "test": test,
             "valid": test,
             "valid_score": test["ndcg@10"],
@@ -57,9 +56,9 @@ def write_results(folder: Path) -> Path:
             "flops": 7654321.0,
             "environment": {},
         }
-        (run / "config.yaml").write_text("{anneal_cap: 0.1, epochs: 5, latent_dimension: 200}")
-        (run / "result.json").write_text(json.dumps(result))
+        (place / "config.yaml").write_text("{anneal_cap: 0.1, epochs: 5, latent_dimension: 200}")
+        (place / "result.json").write_text(json.dumps(result))
         users = pd.DataFrame({"user": ["a", "b"], **{name: [v, v] for name, v in test.items()}})
-        users.to_csv(run / "users.csv.gz", index=False)
-        pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(run / "curve.csv", index=False)
+        users.to_csv(place / "users.csv.gz", index=False)
+        pd.DataFrame({"epoch": [0], "train_loss": [1.0]}).to_csv(place / "curve.csv", index=False)
     return folder

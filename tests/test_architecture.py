@@ -34,7 +34,7 @@ FLOORS = [
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: The RecBole room, and what is built on its classes.
-KNOW_RECBOLE = ("integration", "models")
+KNOW_RECBOLE = ("integration", "models", "testing")
 PURE = ("system", "settings", "nn", "serving")
 
 

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 import pandas as pd
 import pytest
 import yaml
-from conftest import CONFIGS, leave_behind
+from conftest import CONFIGS, first_on_path, leave_behind
 
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment
@@ -220,7 +220,7 @@ class TestInterruption:
     def test_what_failed_is_tried_again_and_what_succeeded_is_not(self, finished, capsys):
         file, folder, _ = finished
         plan = Plan(Experiment.read(str(file)), folder)
-        assert {cell.contestant for cell in plan.to_run} == {"broken"} and len(plan.done) == 8
+        assert {run.method for run in plan.to_run} == {"broken"} and len(plan.done) == 8
 
     def test_an_experiment_may_grow(self, experiment):
         assert main(["compare", str(experiment()), "--results", "grown"]) == 0
@@ -242,14 +242,13 @@ class TestInterruption:
         assert main(["compare", str(file), "--results", "kept"]) == 2
         assert "was run with other settings" in capsys.readouterr().err
 
-    def test_a_worker_that_dies_is_a_failure_of_its_cell_alone(self, experiment, monkeypatch):
+    def test_a_worker_that_dies_is_a_failure_of_its_run_alone(self, experiment, monkeypatch):
         file = experiment(seeds={"split": 7, "model": 1})
         Path("sitecustomize.py").write_text(
             "import recbole.model.general_recommender.pop as pop, os, signal\n"
             "pop.Pop.__init__ = lambda self, config, dataset: os.kill(os.getpid(), signal.SIGKILL)\n"
         )
-        # before what is there, so that the worker imports the package that is tested
-        monkeypatch.setenv("PYTHONPATH", os.getcwd(), prepend=os.pathsep)
+        monkeypatch.setenv("PYTHONPATH", first_on_path(os.getcwd()))
         assert main(["compare", str(file), "--results", "died"]) == 1
         runs = Results.read("died").runs.set_index("method")
         assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.tune.search import without_password
+from recbole_vae_plugin.tune.study import without_password
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ SOMEWHERE = {
     Experiment: st.fixed_dictionaries(
         {
             "datasets": st.just(["ml-100k"]) | st.dictionaries(st.just("ml-100k") | SCALARS, WITHIN | VALUES),
-            "contestants": st.dictionaries(st.just("Pop") | SCALARS, WITHIN | VALUES, max_size=2),
+            "methods": st.dictionaries(st.just("Pop") | SCALARS, WITHIN | VALUES, max_size=2),
             "baseline": st.just("Pop") | SCALARS,
             "seeds": st.dictionaries(st.sampled_from(["split", "model"]), VALUES),
         },

@@ -195,7 +195,7 @@ def files_with(blocks_path, of_data: dict, settings: dict, of_file: dict) -> Non
         **of_file,
     }
     keys = {"dataset": "blocks", "data_path": str(blocks_path), "load_col": columns, **of_data}
-    experiment = {"datasets": {"here": keys}, "contestants": ["DAE"], "baseline": "DAE", **common}
+    experiment = {"datasets": {"here": keys}, "methods": ["DAE"], "baseline": "DAE", **common}
     space = {"model": "DAE", "dataset": keys, "parameters": {"learning_rate": [0.1]}, "trials": 1, **common}
     Path("experiment.yaml").write_text(yaml.safe_dump(experiment))
     Path("space.yaml").write_text(yaml.safe_dump(space))

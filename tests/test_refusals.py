@@ -12,7 +12,8 @@ from recbole.config import Config
 from recbole.quick_start import load_data_and_model
 
 from recbole_vae_plugin.cli import recbole_vae, run_recbole
-from recbole_vae_plugin.compare.experiment import Experiment, slug
+from recbole_vae_plugin.compare.experiment import Experiment
+from recbole_vae_plugin.runs.run import slug
 
 #: What is typed -> what the one line must say.
 WRONG = {
@@ -101,7 +102,7 @@ class TestFiles:
     def test_a_key_that_is_a_number_is_named(self, capsys):
         Path("e.yaml").write_text(self.BASE + "seeds: {model: 1}\nsettings: {0.5: 1}\n")
         assert recbole_vae.main(["compare", "e.yaml", "--dry-run"]) == 2
-        assert "contestant Pop: 0.5: Pop has no such key" in capsys.readouterr().err
+        assert "method Pop: 0.5: Pop has no such key" in capsys.readouterr().err
 
     def test_a_data_set_without_a_name_is_refused(self, capsys):
         Path("space.yaml").write_text("model: Pop\ndataset: {data_path: x}\nparameters: {epochs: [1]}\n")
@@ -196,7 +197,7 @@ class TestErrorsFromWithin:
         code = recbole_vae.main(["compare", "ml-100k-quick", "--dry-run"])
         error = capsys.readouterr().err
         self.check(code, error, problem)
-        assert "(contestant Pop on ml-100k)" in error
+        assert "(method Pop on ml-100k)" in error
 
     def test_in_run_recbole(self, problem, monkeypatch, capsys):
         monkeypatch.setattr(

@@ -16,11 +16,13 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from conftest import CONFIGS, leave_behind
+from conftest import CONFIGS, first_on_path, leave_behind
 
 from recbole_vae_plugin.cli.recbole_vae import main
-from recbole_vae_plugin.tune.search import open_study
+from recbole_vae_plugin.runs.pool import Pool
+from recbole_vae_plugin.tune import heartbeat
 from recbole_vae_plugin.tune.space import Parameter, Space, read_hyper_test
+from recbole_vae_plugin.tune.study import open_study
 
 SETTINGS = {"epochs": 3, "mlp_hidden_size": [16], "latent_dimension": 4, "train_batch_size": 16}
 COMMAND = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "tune", "small.yaml"]
@@ -50,6 +52,16 @@ def space(blocks_path):
 
 def trials(folder: str) -> pd.DataFrame:
     return pd.read_csv(Path(folder, "trials.csv"))
+
+
+def values_of_trials(*states: str) -> list[dict]:
+    """What the study in ``found`` has tried, by states."""
+    study = optuna.load_study(study_name="small", storage="sqlite:///found/study.db")
+    return [trial.params for trial in study.trials if trial.state.name in states]
+
+
+def raise_interrupt(*args, **kwargs):
+    raise KeyboardInterrupt
 
 
 class TestSearch:
@@ -91,7 +103,7 @@ class TestSearch:
             "    return collate(self, index)\n"
             "data.UserFullSortEvalDataLoader.collate_fn = watched\n"
         )
-        monkeypatch.setenv("PYTHONPATH", os.getcwd())
+        monkeypatch.setenv("PYTHONPATH", first_on_path(os.getcwd()))
         assert main(["tune", space(trials=2), "--results", "found"]) == 0
         assert (trials("found")["state"] == "COMPLETE").all()
         assert list(Path("found/best").glob("**/was-tested")), "the watch works"
@@ -151,10 +163,51 @@ class TestInterruption:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         before = {file: file.stat().st_mtime_ns for file in Path("found/trials").glob("**/result.json")}
+        abandoned = values_of_trials("RUNNING")
         assert main(["tune", "small.yaml", "--results", "found"]) == 0
         table = trials("found")
         assert table["state"].isin(["COMPLETE", "PRUNED"]).sum() == 6
+        assert abandoned and all(values in values_of_trials("COMPLETE", "PRUNED") for values in abandoned)
         assert all(file.stat().st_mtime_ns == time for file, time in before.items())
+
+    def test_a_process_whose_clock_is_wrong_keeps_its_trial(self, space):
+        space(trials=2, settings={**SETTINGS, "epochs": 60, "stopping_step": 60}, warm_up_epochs=60)
+        Path("late").mkdir()
+        Path("late/sitecustomize.py").write_text(
+            "import time\nright = time.time\ntime.time = lambda: right() - 3600\n"
+        )
+        late = {**os.environ, "PYTHONPATH": first_on_path(os.path.abspath("late"))}
+        process = subprocess.Popen([*COMMAND, "--results", "found"], env=late)
+        end = monotonic() + 120
+        while not list(Path("found/trials").glob("**/*.partial/config.yaml")):
+            assert monotonic() < end and process.poll() is None
+            sleep(0.05)
+        assert main(["tune", "small.yaml", "--results", "found"]) == 0
+        assert process.wait(timeout=240) == 0
+        assert trials("found")["state"].tolist() == ["COMPLETE", "COMPLETE"]
+
+    def test_a_trial_that_an_older_version_left_is_run_again(self, space, monkeypatch):
+        monkeypatch.setattr(heartbeat, "GRACE", 3)
+        monkeypatch.setattr(heartbeat, "INTERVAL", 1)
+        file = space(trials=2)
+        Path("found").mkdir()
+        study = optuna.create_study(
+            study_name="small", storage="sqlite:///found/study.db", direction="maximize"
+        )
+        left = study.ask()
+        Space.read(file).suggest(left)
+        assert main(["tune", file, "--results", "found"]) == 0
+        assert values_of_trials("FAIL") == [left.params]
+        assert len(values_of_trials("COMPLETE")) == 2 and left.params in values_of_trials("COMPLETE")
+
+    def test_an_interrupted_trial_is_run_again(self, space, monkeypatch):
+        file = space(trials=2)
+        with monkeypatch.context() as patch:
+            patch.setattr(Pool, "listen", raise_interrupt)
+            assert main(["tune", file, "--results", "found"]) == 130
+        (interrupted,) = values_of_trials("FAIL")
+        assert main(["tune", file, "--results", "found"]) == 0
+        assert len(values_of_trials("COMPLETE")) == 2 and interrupted in values_of_trials("COMPLETE")
 
     def test_two_processes_share_the_trials_without_repeats(self, space):
         space(trials=6, parameters={"dropout_prob": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})

@@ -82,8 +82,9 @@ def compare(options) -> int:
 def tune(options) -> int:
     """Search, then run the best configuration and write everything."""
     from recbole_vae_plugin.tune.outcome import write_outcome
-    from recbole_vae_plugin.tune.search import SPACE, search, still_running
+    from recbole_vae_plugin.tune.search import search, still_running
     from recbole_vae_plugin.tune.space import Space
+    from recbole_vae_plugin.tune.study import SPACE
 
     space = Space.read(options.space).with_trials(options.trials)
     if options.jobs < 1:

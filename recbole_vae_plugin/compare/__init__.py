@@ -1,4 +1,4 @@
 """Several models, data sets and seeds in one experiment, with the statistics to tell them apart.
 
-experiment → runner → results → statistics → tables (in markup) → leaderboard, report (with charts)
+experiment → runner (in the pool of ``runs``) → results → statistics → tables (in markup) → leaderboard, report (with charts)
 """

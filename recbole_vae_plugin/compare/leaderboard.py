@@ -12,11 +12,11 @@ import pandas as pd
 import yaml
 
 from recbole_vae_plugin.compare.directions import smaller_is_better
-from recbole_vae_plugin.compare.experiment import slug
 from recbole_vae_plugin.compare.markup import MARKDOWN, markdown_table
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
 from recbole_vae_plugin.integration.config.keys import default_keys
+from recbole_vae_plugin.runs.run import slug
 from recbole_vae_plugin.settings.config_files import read_config_file
 from recbole_vae_plugin.settings.validation import Refused, one_of, refuse
 from recbole_vae_plugin.system.atomic import write_text

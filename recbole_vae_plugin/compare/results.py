@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass, fields
@@ -14,68 +13,11 @@ import pandas as pd
 import yaml
 
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.runs.files import CONFIG, CURVE, RESULT, USERS
+from recbole_vae_plugin.runs.files import CONFIG, CURVE, USERS, Damaged, result_of
 from recbole_vae_plugin.settings.former_names import with_current_names
-from recbole_vae_plugin.settings.validation import Refused, refuse
+from recbole_vae_plugin.settings.validation import refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
-
-
-#: Keys that every result has.
-ALWAYS = {
-    "dataset",
-    "method",
-    "model",
-    "split_seed",
-    "model_seed",
-    "fingerprint",
-    "seconds",
-    "environment",
-}
-
-
-class Damaged(Refused):
-    """A file of the results is cut off, empty or not what was written; the message names it."""
-
-
-def load_result(folder: Path) -> dict | None:
-    """What a finished or failed run left, or ``None``: a run that was killed leaves nothing.
-
-    Raises:
-        Damaged: the file is not a whole result.
-    """
-    file = folder / RESULT
-    if not file.is_file():
-        return None
-    try:
-        content = with_current_names(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, RecursionError, OSError) as problem:
-        raise Damaged(f"{file} is damaged: {problem}") from problem
-    missing = ALWAYS - content.keys() if isinstance(content, dict) else ALWAYS
-    if missing:
-        raise Damaged(f"{file} is damaged: it has no {', '.join(sorted(missing))}")
-    return content
-
-
-def read_result(folder: Path) -> dict | None:
-    """:func:`load_result`, but ``None`` with a warning on stderr where the result is damaged."""
-    try:
-        return load_result(folder)
-    except Damaged as problem:
-        print(f"warning: {problem}; it counts as missing", file=sys.stderr)
-        return None
-
-
-def set_aside_damaged(folder: Path) -> None:
-    """Keep the folder of a run whose result is damaged under another name, for the run to be done again."""
-    try:
-        load_result(folder)
-    except Damaged as problem:
-        number = 1
-        while (kept := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
-            number += 1
-        folder.rename(kept)
-        print(f"warning: {problem}; kept as {kept}, and the run is done again", file=sys.stderr)
 
 
 def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
@@ -125,11 +67,10 @@ class Results:
     def _found(self) -> list[tuple[Path, dict]]:
         """Folders and results of the experiment's own runs, as it is configured now."""
         found = []
-        for cell in Experiment(**self.experiment).cells():
-            folder = self.folder / RUNS / cell.folder
-            result = read_result(folder)
-            if result and result["fingerprint"] == cell.fingerprint:
-                found.append((folder, result))
+        for run in Experiment(**self.experiment).runs():
+            result = result_of(run, self.folder / RUNS)
+            if result:
+                found.append((self.folder / RUNS / run.folder, result))
         return found
 
     @cached_property

@@ -1,1 +1,4 @@
-"""One training as a job: executed in a process of its own, with one set of result files."""
+"""Runs, below ``compare`` and ``tune``: executed in processes side by side, with one set of result files.
+
+run → execution → worker (inside the process) → process (outside) → pool
+"""

@@ -1,4 +1,4 @@
-"""The process that runs cells, one after the other, for :mod:`~recbole_vae_plugin.compare.runner`."""
+"""The process that executes runs, one after the other, from within."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from recbole_vae_plugin.system.processors import limit_threads
 
 
 def work(
-    connection: Connection, parent: int, runs: Path, cache: Path | None, threads: int, options: dict
+    connection: Connection, parent: int, folder: Path, cache: Path | None, threads: int, options: dict
 ) -> None:
-    """Receive cells, each with the folder to work in, until the other end closes; send ("epoch", row) and
+    """Receive runs, each with the folder to work in, until the other end closes; send ("epoch", row) and
     at last ("done", result).
 
     Args:
-        connection: to the runner, which answers each epoch with whether to go on.
-        parent: the runner's process id.
-        runs: where the cells' folders go.
+        connection: to the parent, which answers each epoch with whether to go on.
+        parent: its process id.
+        folder: where the runs' folders go.
         cache: see ``PreparedData``.
         threads: of torch and BLAS.
-        options: of ``run_cell``.
+        options: of ``execute``.
     """
-    # Ctrl-C reaches the whole group; the runner ends its workers itself
+    # Ctrl-C reaches the whole group; the parent ends its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)
     # RecBole's Config reads the command line by itself
     sys.argv = sys.argv[:1]
     import recbole_vae_plugin  # noqa: F401  registers the models
     from recbole_vae_plugin.integration.data.prepared import PreparedData
-    from recbole_vae_plugin.runs.training import Stopped, run_cell
+    from recbole_vae_plugin.runs.execution import Stopped, execute
 
     limit_threads(threads)
     data = PreparedData(cache)
@@ -47,16 +47,16 @@ def work(
 
     while True:
         try:
-            cell, partial = connection.recv()
+            run, partial = connection.recv()
         except EOFError:
             return
-        final = runs / cell.folder
+        final = folder / run.folder
         partial.mkdir(parents=True)
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = run_cell(cell, partial, data, tell_epoch, **options)
-        os.chdir(runs)
+        result = execute(run, partial, data, tell_epoch, **options)
+        os.chdir(folder)
         # of an attempt that failed
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
@@ -64,7 +64,7 @@ def work(
 
 
 def tell(connection: Connection, message) -> None:
-    """Send, or end: a run whose runner is gone has not failed, it is to be run again."""
+    """Send, or end: a run whose parent is gone has not failed, it is to be run again."""
     try:
         connection.send(message)
     except OSError:
@@ -81,7 +81,7 @@ def ask(connection: Connection, row: dict) -> bool:
 
 
 def end_with_parent(parent: int) -> None:
-    """Do not outlive a runner that was killed, however early: its id comes from itself."""
+    """Do not outlive a parent that was killed, however early: its id comes from itself."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
 """Search for a model's best settings, judged by validation alone.
 
-space → search (Optuna's study; runs in the processes of ``compare``) → outcome
+space → trial, heartbeat → search (Optuna's study; in the pool of ``runs``) → outcome
 """

@@ -12,13 +12,13 @@ from filelock import FileLock
 from optuna.trial import TrialState
 from plotly.offline import get_plotlyjs
 
-from recbole_vae_plugin.compare.results import read_result
-from recbole_vae_plugin.compare.runner import Worker, remove_left_over_runs
+from recbole_vae_plugin.runs.files import result_of
+from recbole_vae_plugin.runs.pool import Pool
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
-from recbole_vae_plugin.system.processors import threads_for
-from recbole_vae_plugin.tune.search import LOCK, ended
+from recbole_vae_plugin.tune.search import LOCK
 from recbole_vae_plugin.tune.space import Space
+from recbole_vae_plugin.tune.trial import ended
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2rem .6rem }"""
@@ -54,7 +54,7 @@ def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
 
 def best_config(space: Space, values: dict) -> dict:
     """The keys of ``best.yaml``: all that a run of RecBole needs."""
-    settings = space.cell(values, "best", space.model_seeds[0]).settings
+    settings = space.run(values, "best", space.model_seeds[0]).settings
     return {**settings, "seed": space.split_seed}
 
 
@@ -88,19 +88,14 @@ def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
 
 def run_best(space: Space, values: dict, folder: Path) -> dict:
     """Train and test the best configuration as ``run_recbole`` will: one seed for split and model."""
-    cell = space.cell(values, "best", space.split_seed)
-    result = read_result(folder / "best" / cell.folder)
-    if result and "failed" not in result and result["fingerprint"] == cell.fingerprint:
+    run = space.run(values, "best", space.split_seed)
+    result = result_of(run, folder / "best")
+    if result and "failed" not in result:
         return result
-    remove_left_over_runs(folder / "best")
-    worker = Worker((folder / "best").resolve(), None, threads_for(1), keep_checkpoint=True)
-    try:
-        worker.start(cell)
-        while (message := worker.listen())[0] == "epoch":
-            worker.go_on()
-    finally:
-        worker.end()
-    return message[1]
+    with Pool(folder / "best", jobs=1, keep_checkpoint=True) as pool:
+        pool.submit(run)
+        ((_, result),) = pool.results()
+    return result
 
 
 def page(space: Space, study: optuna.Study) -> str:

@@ -9,20 +9,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from recbole_vae_plugin.compare.experiment import (
+from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.runs.reading import (
     OF_DATA,
     OF_EXPERIMENT,
-    Cell,
     explained,
     file_list,
     mapping,
     plain_name,
     read_datasets,
+    read_evaluation,
     refuse_shared_keys,
     refuse_unknown_keys,
     seed_list,
 )
-from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, refuse
 
@@ -169,8 +170,6 @@ class Space:
         splits = seed_list("seeds.split", seeds.get("split", 2020))
         if len(splits) > 1:
             refuse("seeds.split", splits, "one seed: a search on several splits would see test items of each")
-        topk = given.get("topk", [10])
-        topk = topk if isinstance(topk, list) else [topk]
         parameters = read_parameters(given.get("parameters"), folder)
         for parameter in parameters:
             settings.pop(parameter.name, None)
@@ -186,9 +185,7 @@ class Space:
             warm_up_epochs=integer("warm_up_epochs", given.get("warm_up_epochs", 5), 0),
             split_seed=splits[0],
             model_seeds=seed_list("seeds.model", seeds.get("model")),
-            metrics=checks.metric_list(given.get("metrics", ["Recall", "MRR", "NDCG", "Hit", "Precision"])),
-            topk=[integer("topk", k, 1) for k in topk],
-            valid_metric=checks.metric_name("valid_metric", given.get("valid_metric", f"NDCG@{topk[0]}")),
+            **read_evaluation(given),
         )
 
     def check(self) -> None:
@@ -197,6 +194,8 @@ class Space:
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
+        from recbole_vae_plugin.integration.training.quick_start import config_of
+
         checks.check_model(self.settings.get("model"))
         checks.check_evaluation({"metrics": self.metrics})
         model, names = self.settings["model"], [parameter.name for parameter in self.parameters]
@@ -209,9 +208,9 @@ class Space:
             ends = parameter.values if parameter.kind == "choice" else parameter.values[:2]
             for value in ends:
                 with explained(f"parameters.{parameter.name}"):
-                    settings = self.cell({parameter.name: value}, "check", 0).settings
+                    settings = self.run({parameter.name: value}, "check", 0).settings
                     checks.check_evaluation(settings)
-                    config = checks.config_of(model, settings["dataset"], config_dict=settings)
+                    config = config_of(settings)
                     checks.check_config(config)
                     checks.check_judged(config, "valid", "a search")
                 if not config["valid_metric_bigger"]:
@@ -220,12 +219,12 @@ class Space:
     def check_data(self) -> None:
         """Refuse what only the data tells, before anything is trained; see ``Experiment.check_data``."""
         from recbole_vae_plugin.integration.data.prepared import check_data
+        from recbole_vae_plugin.integration.training.quick_start import config_of
 
         values = {parameter.name: parameter.values[0] for parameter in self.parameters}
-        settings = self.cell(values, "check", 0).settings
+        settings = self.run(values, "check", 0).settings
         with explained(f"data set {self.label}"):
-            config = checks.config_of(settings["model"], settings["dataset"], config_dict=settings)
-            check_data(config, self.split_seed, "valid", set())
+            check_data(config_of(settings), self.split_seed, "valid", set())
 
     def suggest(self, trial) -> dict:
         """The values of the parameters that are in play in an Optuna trial."""
@@ -235,11 +234,11 @@ class Space:
                 values[parameter.name] = parameter.suggest(trial)
         return values
 
-    def cell(self, values: dict, label: str, model_seed: int) -> Cell:
+    def run(self, values: dict, label: str, model_seed: int) -> Run:
         """A run with these values."""
         evaluation = {"metrics": self.metrics, "topk": self.topk, "valid_metric": self.valid_metric}
         settings = {**self.dataset, **self.settings, **values, **evaluation}
-        return Cell(self.label, label, self.split_seed, model_seed, settings)
+        return Run(self.label, label, self.split_seed, model_seed, settings)
 
     @property
     def size(self) -> float:

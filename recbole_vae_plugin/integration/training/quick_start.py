@@ -1,0 +1,98 @@
+"""The steps of RecBole's quick start, one by one, with the seeds of the split and of the model apart."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from recbole.config import Config
+from recbole.data.transform import construct_transform
+from recbole.utils import get_flops, get_model, get_trainer, init_seed
+
+from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.integration.data.prepared import PreparedData
+from recbole_vae_plugin.integration.training.recording import EpochRecorder, evaluated_users, values_of_users
+
+
+def config_of(settings: dict) -> Config:
+    """RecBole's config for settings that name a model and a data set."""
+    return checks.config_of(settings["model"], settings["dataset"], config_dict=settings)
+
+
+class QuickStart:
+    """A model on its way from a config to its metrics. Call :meth:`load`, :meth:`build`, :meth:`fit`, and
+    :meth:`test` in this order.
+
+    Args:
+        settings: keys of RecBole's config, ``model`` and ``dataset`` among them.
+        split_seed: of the data split.
+        model_seed: of weights and batches.
+    """
+
+    def __init__(self, settings: dict, split_seed: int, model_seed: int):
+        self._config = config_of({**settings, "seed": model_seed, "show_progress": False})
+        self._split_seed = split_seed
+
+    def resolved(self) -> dict:
+        """Every key as it was resolved; what JSON and YAML have no notation for as text."""
+        return json.loads(json.dumps(self._config.final_config_dict, default=str, sort_keys=True))
+
+    def load(self, data: PreparedData) -> None:
+        self._dataset, (self._train, self._valid, self._test) = data.loaders(self._config, self._split_seed)
+
+    def build(self) -> None:
+        init_seed(self._config["seed"], self._config["reproducibility"])
+        model = get_model(self._config["model"])
+        self.network = model(self._config, self._train.dataset).to(self._config["device"])
+
+    def flops(self) -> float:
+        """What RecBole counts for a forward pass."""
+        config, logger = self._config, logging.getLogger()
+        counted = get_flops(
+            self.network, self._dataset, config["device"], logger, construct_transform(config)
+        )
+        return float(counted)
+
+    def fit(self, tell: Callable[[dict], None]) -> tuple[float, dict[str, float], list[dict]]:
+        """Train until early stopping.
+
+        Args:
+            tell: see :class:`EpochRecorder`.
+
+        Returns:
+            The best validation score, all validation metrics of that epoch, and a row an epoch.
+        """
+        config = self._config
+        self._trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, self.network)
+        recorder = EpochRecorder(self._trainer, tell)
+        # a checkpoint's seed is the one by which whoever opens it splits the data again
+        config["seed"] = self._split_seed
+        score, metrics = self._trainer.fit(self._train, self._valid, show_progress=False)
+        valid = {metric: float(value) for metric, value in (metrics or {}).items()}
+        return float(score), valid, recorder.epochs
+
+    def best_epoch(self, epochs: list[dict]) -> int | None:
+        """The epoch whose weights are tested: the last of the best validated ones, as in RecBole."""
+        metric = f"valid_{self._config['valid_metric'].lower()}"
+        validated = [row for row in epochs if metric in row]
+        if not validated:
+            return None
+        best = max if self._config["valid_metric_bigger"] else min
+        return best(reversed(validated), key=lambda row: row[metric])["epoch"]
+
+    def test(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        """Test metrics of the best weights, and a table of those of each user."""
+        with values_of_users() as values:
+            result = self._trainer.evaluate(self._test, show_progress=False)
+        users = {"user": evaluated_users(self._test), **values} if values else {"user": np.array([])}
+        # RecBole rounds what it reports; what averages over users is known exactly
+        exact = {metric: float(np.mean(column)) for metric, column in values.items()}
+        return {metric: exact.get(metric, float(value)) for metric, value in result.items()}, users
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file of the best weights."""
+        return Path(self._trainer.saved_model_file)

@@ -1,0 +1,149 @@
+"""A run executed: trained, tested and written down as RecBole would run it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import os
+import re
+import shutil
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+
+import pandas as pd
+import torch
+import yaml
+
+from recbole_vae_plugin.integration.data.prepared import PreparedData
+from recbole_vae_plugin.integration.training.quick_start import QuickStart
+from recbole_vae_plugin.runs.files import CHECKPOINT, CONFIG, CURVE, LOG, USERS, write_result
+from recbole_vae_plugin.runs.machine import (
+    environment,
+    forget_peak_gpu_memory,
+    forget_peak_memory,
+    peak_gpu_memory,
+    peak_memory,
+)
+from recbole_vae_plugin.runs.run import Run
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class Stopped(Exception):
+    """Raised from the report of an epoch to end a run that is not worth going on with."""
+
+
+def execute(
+    run: Run,
+    folder: Path,
+    data: PreparedData,
+    tell: Callable[[dict], None],
+    keep_checkpoint: bool = False,
+    test: bool = True,
+) -> dict:
+    """Execute a run in the working directory ``folder`` and write its files there.
+
+    A failure is a result, too: ``failed`` says why, and the log holds the traceback.
+
+    Args:
+        folder: exists and is empty; the process changes into it, since RecBole writes where it is.
+        tell: called with what is known of each epoch; raises :class:`Stopped` to end the run.
+        test: whether the test data may be looked at. Without, there are no ``users.csv.gz`` and no
+            ``test`` in the result.
+
+    Returns:
+        What ``result.json`` holds.
+    """
+    os.chdir(folder)
+    handler = logging.FileHandler(LOG, encoding="utf-8")
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger()
+    logger.handlers, logger.level = [handler], logging.INFO
+    result = run.labels
+    begin = perf_counter()
+    try:
+        result |= train_and_test(run, data, tell, keep_checkpoint, test)
+    except Stopped:
+        result["stopped"] = True
+    except Exception as problem:
+        logger.error(traceback.format_exc())
+        result["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+    finally:
+        shutil.rmtree("saved", ignore_errors=True)
+        handler.close()
+        logger.handlers = []
+        leave_no_trace()
+    result |= {
+        "seconds": perf_counter() - begin,
+        "threads": torch.get_num_threads(),
+        "environment": environment(),
+    }
+    return write_result(Path(), result)
+
+
+def leave_no_trace() -> None:
+    """A run's model and its precision are not the next one's."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.set_autocast_dtype("cuda", torch.float16)
+    torch.set_autocast_dtype("cpu", torch.bfloat16)
+
+
+class PlainFormatter(logging.Formatter):
+    """RecBole colours its log for a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return COLOURS.sub("", super().format(record))
+
+
+def train_and_test(run: Run, data: PreparedData, tell, keep_checkpoint: bool, test: bool) -> dict:
+    """The figures of a run, which are measured on the way, and its files but the result."""
+    steps = QuickStart({**run.settings, "checkpoint_dir": "saved"}, run.split_seed, run.model_seed)
+    Path(CONFIG).write_text(yaml.safe_dump(steps.resolved(), sort_keys=True), encoding="utf-8")
+    prepare_seconds = seconds_of(lambda: steps.load(data))
+    forget_peak_memory()
+    build_seconds = seconds_of(steps.build)
+    flops = steps.flops()
+    valid_score, valid, epochs = steps.fit(tell)
+    train_gpu_memory = peak_gpu_memory()
+    forget_peak_gpu_memory()
+    tested = {}
+    if test:
+        tested["test"], users = steps.test()
+        pd.DataFrame(users).to_csv(USERS, index=False)
+    pd.DataFrame(epochs, columns=None if epochs else ["epoch"]).to_csv(CURVE, index=False)
+    if keep_checkpoint:
+        os.replace(steps.checkpoint, CHECKPOINT)
+    return {
+        "valid_score": valid_score if math.isfinite(valid_score) else None,
+        "valid": valid,
+        **tested,
+        "epochs": len(epochs),
+        "best_epoch": steps.best_epoch(epochs),
+        "prepare_seconds": prepare_seconds,
+        "build_seconds": build_seconds,
+        "train_seconds": mean_of("train_seconds", epochs),
+        "eval_seconds": mean_of("valid_seconds", epochs),
+        "peak_memory": peak_memory(),
+        "train_gpu_memory": train_gpu_memory,
+        "eval_gpu_memory": peak_gpu_memory(),
+        "parameters": sum(weight.numel() for weight in steps.network.parameters() if weight.requires_grad),
+        "flops": flops,
+    }
+
+
+def seconds_of(step: Callable[[], None]) -> float:
+    """Take a step; returns how long it took."""
+    begin = perf_counter()
+    step()
+    return perf_counter() - begin
+
+
+def mean_of(column: str, epochs: list[dict]) -> float | None:
+    """Mean over the epochs that have a value."""
+    values = [row[column] for row in epochs if column in row]
+    return mean(values) if values else None
