@@ -124,7 +124,8 @@ def test_the_seed_draws_the_users_whatever_the_model(hold_out):
 def weights_of(model) -> dict:
     """Everything that a model has learned: what it scores from is not among it."""
     weights = {**model.state_dict(), **model.other_parameter()}
-    weights.pop("interaction_matrix", None)
+    for data in ("interaction_matrix", "trained_on"):
+        weights.pop(data, None)
     sparse = weights.get("item_similarity")
     if hasattr(sparse, "todense"):
         weights["item_similarity"] = sparse.todense()
