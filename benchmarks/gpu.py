@@ -77,10 +77,10 @@ class Step:
         rows = self.interactions.rows(users)
         self.optimizer.zero_grad()
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            code = self.network.encode(rows)
-            hidden, output = self.network.decode(self.network.latent(code)), self.network.output
+            posterior = self.network.encode(rows)
+            hidden, output = self.network.decode(self.network.latent(posterior)), self.network.output
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, multinomial)
-            loss = loss + 0.2 * kl_divergence(code.mu, code.logvar).mean()
+            loss = loss + 0.2 * kl_divergence(*posterior).mean()
         loss.backward()
         self.optimizer.step()
 

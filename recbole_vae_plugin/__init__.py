@@ -1,19 +1,20 @@
-"""Autoencoder recommenders for RecBole: importing this package is all that RecBole needs.
+"""Autoencoder recommenders for RecBole: importing this package registers them.
 
-Models: ``VAESplit``, ``VAETwin`` and ``DAE``; and ``Recommender``, which serves a trained one and
-needs no RecBole. All are here by name and loaded when first asked for.
+The models are ``VAESplit``, ``VAETwin`` and ``DAE``; ``Recommender`` serves a trained model without
+RecBole. All names of this module are imported on first access.
 """
 
 import sys
 import warnings
 from importlib import import_module
+from typing import Any
 
 from recbole_vae_plugin.settings.model_registry import MODELS, SHIPPED
 from recbole_vae_plugin.system import installation
 
 __version__ = "0.2.0"
 
-#: Name -> the module that holds it.
+#: Name -> the module that defines it.
 _LAZY = {
     "AutoEncoderRecommender": "recbole_vae_plugin.models.base",
     "VariationalRecommender": "recbole_vae_plugin.models.base",
@@ -39,27 +40,26 @@ __all__ = [*SHIPPED, *_LAZY, "__version__", "register", "unregister"]
 
 
 def register() -> None:
-    """Make RecBole know the models, if it is installed; harmless when done before.
+    """Register the models with RecBole, if it is installed. Idempotent.
 
     Raises:
-        RegistrationError: the RecBole that is installed is not supported, or has a model of
-            one of our names.
+        RegistrationError: the installed RecBole is not supported, or has a model of the same name.
     """
     if installation.has_recbole():
         import_module("recbole_vae_plugin.integration.registration").register()
     elif "recbole" not in sys.modules and not installation.missing_requirements():
-        # all that training needs is here but RecBole; where nothing of it is, bundles are served
+        # only RecBole is missing; without the other requirements of training, this is a serving environment
         warnings.warn(f"recbole-vae-plugin: {installation.what_to_run()}", stacklevel=2)
 
 
 def unregister() -> None:
-    """Undo what :func:`register` has done: RecBole, and the libraries that it uses, are as they were."""
+    """Undo :func:`register`, and restore RecBole and the libraries that it uses."""
     import_module("recbole_vae_plugin.autoload").forget()
     if registration := sys.modules.get("recbole_vae_plugin.integration.registration"):
         registration.unregister()
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _LAZY and name not in SHIPPED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
@@ -71,6 +71,6 @@ def __getattr__(name: str):
         raise ImportError(f"recbole_vae_plugin.{name}: {missing}") from problem
 
 
-# torch's import ends with recbole_vae_plugin.autoload, which never raises
+# while torch is being imported, recbole_vae_plugin.autoload registers the models instead, and never raises
 if not getattr(getattr(sys.modules.get("torch"), "__spec__", None), "_initializing", False):
     register()

@@ -1,9 +1,9 @@
-"""What torch runs at the end of its own import (entry point group ``torch.backends``).
+"""Registers the models when torch is imported (entry point group ``torch.backends``).
 
-A process that imports only RecBole (a Ray worker, a spawned child, a script that opens a checkpoint)
-knows the models by it. It runs in every process that imports torch, so it imports the standard
-library only, waits for RecBole's import before it does anything, and never raises.
-``RECBOLE_VAE_PLUGIN_AUTOLOAD=0`` turns it off.
+This way processes that only import RecBole (a Ray worker, a spawned child, a script that opens a
+checkpoint) know the models. As it runs in every process that imports torch, it only uses the standard
+library, does nothing before RecBole is imported, and never raises.
+``RECBOLE_VAE_PLUGIN_AUTOLOAD=0`` disables it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # importing torch must stay cheap
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 SWITCH = "RECBOLE_VAE_PLUGIN_AUTOLOAD"
 REGISTRATION = "recbole_vae_plugin.integration.registration"
@@ -18,7 +24,7 @@ OFF = ("0", "no", "off", "false")
 
 
 def after_torch() -> None:
-    """Register the models as soon as RecBole is imported; at once where that has begun."""
+    """Register the models as soon as RecBole is imported; immediately if its import has begun."""
     if os.environ.get(SWITCH, "").lower() in OFF or REGISTRATION in sys.modules:
         return
     if "recbole" in sys.modules:
@@ -28,12 +34,12 @@ def after_torch() -> None:
 
 
 def forget() -> None:
-    """Do nothing any more when RecBole is imported."""
+    """Undo :func:`after_torch`: do nothing when RecBole is imported."""
     sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, RegisterBeforeRecBole)]
 
 
 def register_or_warn() -> None:
-    """Register; whatever goes wrong is a warning."""
+    """Register the models; any failure is a warning."""
     try:
         from recbole_vae_plugin.integration.registration import register
 
@@ -41,19 +47,22 @@ def register_or_warn() -> None:
     except KeyboardInterrupt:
         raise
     except BaseException as problem:
-        # neither torch nor RecBole may fail to import because of this package
+        # this package must never break the import of torch or RecBole
         reason = " ".join(str(problem).split())
         warnings.warn(
             f"recbole-vae-plugin is not registered with RecBole: {type(problem).__name__}: {reason}. "
-            f"`recbole-vae doctor` says more; {SWITCH}=0 silences this",
+            f"`recbole-vae doctor` has details; {SWITCH}=0 disables registration",
             stacklevel=2,
         )
 
 
 class RegisterBeforeRecBole:
-    """Finds no module: it registers the models when the first import asks for RecBole."""
+    """A meta path finder that finds nothing, but registers the models when RecBole is first imported."""
 
-    def find_spec(self, name: str, path=None, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of RecBole, after registration; ``None`` for all other modules."""
         if name != "recbole":
             return None
         from importlib.util import find_spec
@@ -61,11 +70,11 @@ class RegisterBeforeRecBole:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         try:
-            found = find_spec(name)
+            spec = find_spec(name)
         except ValueError:  # a module without a spec
             return None
-        if found is None:
+        if spec is None:
             return None
         register_or_warn()
-        # again, from the start: by now the finders that patch modules have been put before the others
+        # once more, because registration has put the finders that patch modules before all others
         return find_spec(name)

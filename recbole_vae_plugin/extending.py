@@ -1,7 +1,7 @@
-"""What another package adds: models, and the components that a config chooses; see ``docs/extending.md``.
+"""Registering the models and components of other packages; see ``docs/extending.md``.
 
-Each function decorates a class or a function. A module that does so is found by every command if its package
-names it as an entry point.
+Each function is a decorator, or returns one, for a class or a function. All commands find the decorated
+components if their package names their module as an entry point.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recbole_vae_plugin.nn.layers import register_activation
 from recbole_vae_plugin.nn.likelihoods import register_likelihood
 from recbole_vae_plugin.nn.linear import register_linear_branch
 from recbole_vae_plugin.nn.priors import register_prior
-from recbole_vae_plugin.settings.model_registry import MODELS
+from recbole_vae_plugin.settings.model_registry import MODELS, ConfigurableModel
 
 __all__ = [
     "register_activation",
@@ -29,12 +29,12 @@ __all__ = [
     "register_prior",
 ]
 
-M = TypeVar("M", bound=type)
+#: The class of a model.
+M = TypeVar("M", bound=type[ConfigurableModel])
 
 
 def register_model(model: M) -> M:
-    """Decorate a model, a subclass of ``AutoEncoderRecommender`` or ``VariationalRecommender``: RecBole finds
-    it under its class name.
+    """Register a subclass of ``AutoEncoderRecommender`` or ``VariationalRecommender`` under its class name.
 
     Raises:
         ValueError: another model has the name.

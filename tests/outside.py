@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from recbole_vae_plugin import Number, register_denoising, register_head, register_likelihood, setting
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import Posterior
 
 
 @register_head()
@@ -46,7 +46,7 @@ class NarrowHead(nn.Module):
 
     def forward(self, hidden):
         mu, logvar = self.both(hidden).chunk(2, dim=-1)
-        return Code(mu, logvar.clamp(max=self.logvar_cap))
+        return Posterior(mu, logvar.clamp(max=self.logvar_cap))
 
 
 @register_denoising("blackout")

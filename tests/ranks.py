@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 
 import recbole_vae_plugin  # noqa: F401  spawned processes import this module only
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import Posterior
 
 
 def train(settings: dict, model: str, folder: Path, name: str) -> None:
     """Train as RecBole's quick start does, without sampling noise, and save what came of it."""
     sys.argv = ["pytest"]
     os.chdir(folder)
-    Code.sample = lambda self: self.mu
+    Posterior.sample = lambda self: self.mu
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_logger, init_seed

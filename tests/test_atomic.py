@@ -91,7 +91,7 @@ def test_folders_of_killed_processes_are_removed_and_those_of_others_kept(monkey
     for folder in (theirs, mine):
         folder.mkdir()
         (folder / "log").write_text("")
-    monkeypatch.setattr(atomic, "LEFT_OVER", 3600)
+    monkeypatch.setattr(atomic, "ABANDONED_AFTER", 3600)
     os.utime(theirs, (0, 0))
     with temporary_folder(Path("cache")) as folder:
         assert not left.exists() and stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -115,7 +115,7 @@ def test_a_full_disk_names_the_file_and_keeps_the_old_one(kind, monkeypatch):
     with pytest.raises(OSError, match=said) as refused, replacing(Path("a.pth"), size=5 * 2**20) as partial:
         partial.write_text("half")
         raise problem
-    assert "the file that was there has been kept" in str(refused.value)
+    assert "the existing file has been kept" in str(refused.value)
     assert Path("a.pth").read_text() == "old" and names() == {"a.pth"}
 
 

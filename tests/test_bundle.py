@@ -83,10 +83,10 @@ class TestWriting:
     @pytest.mark.parametrize("content", [b"precious", archived({"photo.jpg": b"x"}), b""])
     def test_what_is_no_bundle_is_not_overwritten(self, tmp_path, content):
         (tmp_path / "mine").write_bytes(content)
-        with pytest.raises(BundleError, match="mine: exists and is no bundle"):
+        with pytest.raises(BundleError, match="mine: exists and is not a bundle"):
             write_bundle(small_bundle(), tmp_path / "mine")
         assert (tmp_path / "mine").read_bytes() == content
-        with pytest.raises(BundleError, match="exists and is no bundle"):
+        with pytest.raises(BundleError, match="exists and is not a bundle"):
             write_bundle(small_bundle(), tmp_path)
 
     def test_a_failure_leaves_the_old_one_and_nothing_else(self, file, monkeypatch):
@@ -140,12 +140,12 @@ def in_half(tensors):
 
 IDS = [f"i{item}" for item in range(40)]
 DAMAGES = {
-    "truncated": (lambda parts: archived(parts)[:-200], "is no bundle, or only a part of one"),
-    "empty": (lambda parts: b"", "is no bundle, or only a part of one"),
-    "foreign": (lambda parts: b"\x89PNG\r\n" * 100, "is no bundle, or only a part of one"),
+    "truncated": (lambda parts: archived(parts)[:-200], "is not a bundle, or is truncated"),
+    "empty": (lambda parts: b"", "is not a bundle, or is truncated"),
+    "foreign": (lambda parts: b"\x89PNG\r\n" * 100, "is not a bundle, or is truncated"),
     "a foreign zip": (lambda parts: archived({"word/document.xml": b""}), "manifest.json is missing"),
     "another format": (manifest(format="a song"), "does not say that it is a recbole-vae bundle"),
-    "newer": (manifest(format_version=2), "format version 2.*reads 1 at most; install a newer one"),
+    "newer": (manifest(format_version=2), "format version 2.*versions up to 1; install a newer release"),
     "version of no kind": (manifest(format_version="1"), "format_version: got '1'"),
     "no weights": (
         lambda parts: archived({name: parts[name] for name in ("manifest.json", "items.json")}),
@@ -169,32 +169,32 @@ DAMAGES = {
         lambda parts: forged(
             parts | {"items.json": b" " * 10**6 + parts["items.json"]}, zipfile.ZIP_DEFLATED
         ),
-        "compressed parts",
+        "compressed members",
     ),
     "a long manifest": (
         lambda parts: archived(parts | {"manifest.json": b" " * 2**21}),
         "manifest.json has more than 1048576 bytes",
     ),
-    "bad JSON in the manifest": (lambda parts: archived(parts | {"manifest.json": b"{"}), "is no JSON"),
-    "bad JSON in the items": (lambda parts: forged(parts | {"items.json": b"[" * 10**5}), "is no JSON"),
-    "items of no kind": (lambda parts: forged(parts | {"items.json": b"[]"}), "holds a list"),
+    "bad JSON in the manifest": (lambda parts: archived(parts | {"manifest.json": b"{"}), "is not JSON"),
+    "bad JSON in the items": (lambda parts: forged(parts | {"items.json": b"[" * 10**5}), "is not JSON"),
+    "items of no kind": (lambda parts: forged(parts | {"items.json": b"[]"}), "contains a list"),
     "too few ids": (items(ids=IDS[:-1], popularity=[1] * 39, titles=None), "39 item ids.*columns for 40"),
     "ids of one length, titles of another": (items(titles=["a"]), "titles: got 1; allowed: a list of 40"),
-    "duplicated ids": (items(ids=["i1", *IDS[1:]]), "ids: got 'i1'; allowed: each item id once"),
+    "duplicated ids": (items(ids=["i1", *IDS[1:]]), "ids: got 'i1'; allowed: unique item ids"),
     "ids that are numbers": (items(ids=list(range(40))), "ids: got 0; allowed: text"),
     "popularity below zero": (items(popularity=[-1] * 40), "popularity: got -1; allowed: a count"),
     "unknown part of the items": (items(prices=[]), "items.json has the keys.*prices"),
     "another model": (manifest(model="MultiVAE"), "model: got 'MultiVAE'; allowed: VAESplit"),
     "another head": (manifest(head="os.system"), "head: got 'os.system'; allowed: SplitHead"),
-    "another head that exists": (manifest(head="TwinHead"), "head.both.weight.*is missing or too much"),
+    "another head that exists": (manifest(head="TwinHead"), "head.both.weight.*is missing or unexpected"),
     "more columns": (manifest(columns=42), "40 item ids.*columns for 41"),
     "a bad setting": (setting(activation="tanhh"), "activation: got 'tanhh'"),
-    "a setting from the future": (setting(attention_heads=8), "attention_heads is not known.*newer"),
+    "a setting from the future": (setting(attention_heads=8), "attention_heads is unknown.*newer"),
     "other widths": (
         setting(mlp_hidden_size=[17]),
-        r"encoder.0.weight is .*; the settings ask for torch.float32 \[41, 17\]",
+        r"encoder.0.weight is .*; the settings require torch.float32 \[41, 17\]",
     ),
-    "widths beyond all memory": (setting(mlp_hidden_size=[10**9, 10**9]), "does not fit the settings"),
+    "widths beyond all memory": (setting(mlp_hidden_size=[10**9, 10**9]), "does not match the settings"),
     "widths beyond all numbers": (setting(latent_dimension=2**70), "cannot be read"),
     "weights of another shape": (weights(turned), r"output.weight is torch.float32 \[16, 41\]"),
     "weights of another type": (weights(in_half), "output.weight is torch.float16"),
@@ -202,7 +202,7 @@ DAMAGES = {
         weights(lambda tensors: tensors.pop("output.bias")),
         "output.bias is missing",
     ),
-    "weights that are no numbers": (weights(with_nan), "output.bias holds NaN or infinity"),
+    "weights that are no numbers": (weights(with_nan), "output.bias contains NaN or infinity"),
 }
 
 
@@ -215,7 +215,7 @@ def test_damage_is_named(file, damage, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BundleError, match="none.vae: there is no such file"):
+    with pytest.raises(BundleError, match="none.vae: the file does not exist"):
         read_bundle(tmp_path / "none.vae")
     with pytest.raises(BundleError, match="cannot be read"):
         read_bundle(tmp_path)

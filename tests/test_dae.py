@@ -20,4 +20,4 @@ def test_a_plain_autoencoder_has_no_randomness_while_training(prepare):
     batch = interaction_of(run, users_of(run))
     run.model.train()
     assert run.model.calculate_loss(batch) == run.model.calculate_loss(batch)
-    assert run.model.get_codes(users_of(run)).logvar is None
+    assert run.model.encode_users(users_of(run)).logvar is None

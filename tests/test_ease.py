@@ -60,7 +60,7 @@ def solved_one_by_one(dense, reg_weight, dropout_prob, user_power):
 def test_closed_form_is_the_regression_of_each_item_on_the_others(
     dense, interactions, reg_weight, dropout_prob, user_power, part, monkeypatch
 ):
-    monkeypatch.setattr(ease_module, "PART", part)
+    monkeypatch.setattr(ease_module, "CHUNK_SIZE", part)
     B = ease(interactions, reg_weight, dropout_prob, user_power)
     expected = solved_one_by_one(dense, reg_weight, dropout_prob, user_power)
     torch.testing.assert_close(B.double(), expected, rtol=1e-4, atol=1e-5)
@@ -102,7 +102,7 @@ def test_kept_products_change_nothing(dense, interactions, monkeypatch, room):
     branch.B.copy_(torch.randn(ITEMS, ITEMS))
     batches = [interactions.rows(torch.tensor(users)) for users in ([7, 9], [9, 7], [3], [7, 9])]
     batches.append(batches[0].with_values(batches[0].values * 2))
-    with branch.keeping_products():
+    with branch.caching_products():
         for weight in (1.0, 0.5):
             branch.weight.fill_(weight)
             for rows in batches:
@@ -258,7 +258,7 @@ class TestInTraining:
 
         copied = []
 
-        def __deepcopy__(branch, memo):
+        def __deepcopy__(branch, memo):  # noqa: N807  a method of the branch
             copied.append(branch)
             return branch
 

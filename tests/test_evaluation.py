@@ -146,7 +146,7 @@ def test_a_step_on_histories_that_no_table_could_hold():
     rows = interactions.rows(torch.tensor([0, 1, 99_999]))
     hidden = network.decode(network.latent(network.encode(rows)))
     output = network.output
-    loss = reconstruction_loss(hidden, output.weight, output.bias, rows, multinomial, budget=n_items)
+    loss = reconstruction_loss(hidden, output.weight, output.bias, rows, multinomial, max_scores=n_items)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(weight.grad.isfinite().all() for weight in network.parameters())

@@ -106,7 +106,7 @@ class TestRegistry:
         registry = Registry("noise", key="denoising")
         registry.register("none")(nn.Identity)
         registry.register("none")(nn.Identity)  # as when a notebook's cell is run again
-        with pytest.raises(ValueError, match="the noise none is registered already, by torch"):
+        with pytest.raises(ValueError, match="the noise none is already registered, by torch"):
             registry.register("none")(nn.Dropout)
 
     def test_a_key_means_one_thing(self):
@@ -130,7 +130,7 @@ class TestRegistry:
 
 
 def test_a_model_of_a_notebook(prepare, monkeypatch):
-    monkeypatch.setattr(MODELS, "_places", dict(MODELS._places))
+    monkeypatch.setattr(MODELS, "_references", dict(MODELS._references))
 
     @register_model
     class VAENotebook(VariationalRecommender):
@@ -138,7 +138,7 @@ def test_a_model_of_a_notebook(prepare, monkeypatch):
 
     run = prepare("VAENotebook")
     assert type(run.model) is VAENotebook and run.config["anneal_cap"] == 0.2
-    with pytest.raises(ValueError, match="VAESplit is registered already"):
+    with pytest.raises(ValueError, match="VAESplit is already registered"):
         register_model(type("VAESplit", (VariationalRecommender,), {"head": SplitHead}))
     with pytest.raises(ImportError, match="MultiVAE: that name is already provided by RecBole itself"):
         register_model(type("MultiVAE", (VariationalRecommender,), {"head": SplitHead}))

@@ -1,15 +1,20 @@
-"""Files with the names of earlier versions are still read."""
+"""Names of earlier versions are still accepted, in files and in Python."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from bundles import small_bundle
 from results_by_hand import write_results
 
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment
+from recbole_vae_plugin.nn import heads
+from recbole_vae_plugin.serving.recommender import Recommender
+from recbole_vae_plugin.testing.fixtures import users_of
 
 FILE = {"datasets": ["ml-100k"], "baseline": "Pop", "seeds": {"split": 1, "model": 1}, "name": "same"}
 
@@ -29,7 +34,7 @@ def test_an_experiment_file_with_the_former_key_is_the_same_experiment(capsys):
 
 
 def test_both_keys_at_once_are_refused():
-    with pytest.raises(ValueError, match="contestants: is the former name of methods, and both are given"):
+    with pytest.raises(ValueError, match="contestants: is the former name of methods; give only one of them"):
         read(contestants=["Pop"], methods=["Pop"])
 
 
@@ -59,3 +64,18 @@ def with_former_names(folder: Path) -> None:
         former = former.replace('"method":', '"contestant":')
         assert former != text
         file.write_text(former)
+
+
+def test_former_names_of_posteriors_warn_and_still_work(prepare):
+    run = prepare("DAE")
+    users = users_of(run)[:5]
+    expected = run.model.encode_users(users).mu
+    with pytest.warns(FutureWarning, match="get_codes has been renamed to encode_users"):
+        assert torch.equal(run.model.get_codes(users).mu, expected)
+    with pytest.warns(FutureWarning, match="Code has been renamed to Posterior"):
+        assert heads.Code is heads.Posterior
+    with pytest.raises(AttributeError, match="Codes"):
+        heads.Codes  # noqa: B018
+    recommender = Recommender(small_bundle())
+    with pytest.warns(FutureWarning, match="codes has been renamed to encode"):
+        assert torch.equal(recommender.codes(["i1"]).mu, recommender.encode(["i1"]).mu)

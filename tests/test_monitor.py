@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import Posterior
 from recbole_vae_plugin.nn.monitor import Monitor, has_collapsed
 from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
@@ -20,15 +20,15 @@ def test_means_are_over_users_whatever_the_batches():
     mu[:, 1] = 5.0  # far from zero, and the same for everyone
     mu[:, 2] = 0.05 * mu[:, 0]  # variance 0.0025
     logvar = torch.zeros_like(mu)
-    monitor.add(4, Code(mu[:4], logvar[:4]), kl=torch.tensor(1.0))
-    monitor.add(2, Code(mu[4:], logvar[4:]), kl=torch.tensor(4.0))
+    monitor.add(4, Posterior(mu[:4], logvar[:4]), kl=torch.tensor(1.0))
+    monitor.add(2, Posterior(mu[4:], logvar[4:]), kl=torch.tensor(4.0))
     assert monitor.flush() == {"kl": pytest.approx(2.0), "active_units": 1}
     assert monitor.flush() == {}, "each epoch starts anew"
 
 
 def test_a_deterministic_code_has_no_active_units():
     monitor = Monitor()
-    monitor.add(2, Code(torch.randn(2, 3), None), reconstruction=torch.tensor(7.0))
+    monitor.add(2, Posterior(torch.randn(2, 3), None), reconstruction=torch.tensor(7.0))
     assert monitor.flush() == {"reconstruction": 7.0}
 
 

@@ -14,7 +14,7 @@ from torch.distributions import kl_divergence as torch_kl
 
 from recbole_vae_plugin.nn.denoising import DropoutDenoising, GaussianDenoising, NoDenoising
 from recbole_vae_plugin.nn.encoders import DenselyConnected, gated
-from recbole_vae_plugin.nn.heads import Code, DeterministicHead, SplitHead, TwinHead
+from recbole_vae_plugin.nn.heads import DeterministicHead, Posterior, SplitHead, TwinHead
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.kl import kl_divergence, linear_annealing
 from recbole_vae_plugin.nn.layers import ACTIVATIONS, InputLayer, OutputLayer, hidden_layers
@@ -266,7 +266,7 @@ def test_kl_keeps_its_sign_in_mixed_precision():
     with torch.autocast("cpu", torch.bfloat16):
         mu = layer(torch.randn(100, 8))
         kl = kl_divergence(mu, 0.5 * mu)
-        z = Code(mu, 0.5 * mu).sample()
+        z = Posterior(mu, 0.5 * mu).sample()
     assert mu.dtype == torch.bfloat16 and kl.dtype == z.dtype == torch.float32
     assert (kl >= 0).all()
     torch.testing.assert_close(
@@ -283,10 +283,10 @@ def test_annealing_is_linear_up_to_its_cap():
 def test_a_sample_has_the_moments_of_its_code():
     torch.manual_seed(0)
     mu, logvar = torch.full((200_000, 1), 3.0), torch.full((200_000, 1), 1.4)
-    z = Code(mu, logvar).sample()
+    z = Posterior(mu, logvar).sample()
     assert z.mean().item() == pytest.approx(3.0, abs=0.02)
     assert z.var().item() == pytest.approx(torch.tensor(1.4).exp().item(), rel=0.02)
-    assert Code(mu, None).sample() is mu
+    assert Posterior(mu, None).sample() is mu
 
 
 def test_heads_yield_the_stated_latent_size():
@@ -294,8 +294,8 @@ def test_heads_yield_the_stated_latent_size():
     for head in (SplitHead, TwinHead):
         mu, logvar = head(5, 4, "tanh")(hidden)
         assert mu.shape == logvar.shape == (3, 4)
-    code, nothing = DeterministicHead(5, 4, "tanh")(hidden)
-    assert code.shape == (3, 4) and nothing is None and code.abs().max() < 1
+    mu, logvar = DeterministicHead(5, 4, "tanh")(hidden)
+    assert mu.shape == (3, 4) and logvar is None and mu.abs().max() < 1
 
 
 def test_plain_torch_parts_import_no_recbole():

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import Posterior
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS, CompositePrior, StandardPrior, VampPrior
@@ -38,74 +38,74 @@ def rows():
 
 
 @pytest.fixture
-def code():
-    return Code(torch.randn(3, D, dtype=torch.float64), 0.3 * torch.randn(3, D, dtype=torch.float64))
+def posterior():
+    return Posterior(torch.randn(3, D, dtype=torch.float64), 0.3 * torch.randn(3, D, dtype=torch.float64))
 
 
-def log_q(z, code):
-    return Normal(code.mu, (0.5 * code.logvar).exp()).log_prob(z).sum(-1)
+def log_q(z, posterior):
+    return Normal(posterior.mu, (0.5 * posterior.logvar).exp()).log_prob(z).sum(-1)
 
 
-def test_composite_density_is_that_of_a_mixture_in_each_dimension(network, rows, code):
+def test_composite_density_is_that_of_a_mixture_in_each_dimension(network, rows, posterior):
     prior = CompositePrior(network)
-    z = code.sample()
+    z = posterior.sample()
     earlier = network.head(network.encoder(rows.l2_normalised()))
     means = torch.stack([torch.zeros(3, D), earlier.mu, torch.zeros(3, D)], -1)
     stds = torch.stack([torch.ones(3, D), (0.5 * earlier.logvar).exp(), torch.full((3, D), 5.0).exp()], -1)
     shares = Categorical(torch.tensor([0.15, 0.75, 0.1], dtype=torch.float64))
     mixture = MixtureSameFamily(shares, Normal(means.double(), stds.double()))
-    expected = log_q(z, code) - mixture.log_prob(z).sum(-1)
-    torch.testing.assert_close(prior.kl(z, code, rows, network), expected)
+    expected = log_q(z, posterior) - mixture.log_prob(z).sum(-1)
+    torch.testing.assert_close(prior.kl(z, posterior, rows, network), expected)
 
 
-def test_the_earlier_encoder_stays_until_it_is_told(network, rows, code):
+def test_the_earlier_encoder_stays_until_it_is_told(network, rows, posterior):
     prior = CompositePrior(network)
-    z = code.sample()
-    before = prior.kl(z, code, rows, network)
+    z = posterior.sample()
+    before = prior.kl(z, posterior, rows, network)
     with torch.no_grad():
         network.head.mu.bias += 1
-    torch.testing.assert_close(prior.kl(z, code, rows, network), before)
+    torch.testing.assert_close(prior.kl(z, posterior, rows, network), before)
     prior.end_of_encoder_updates(network)
-    assert not torch.allclose(prior.kl(z, code, rows, network), before)
+    assert not torch.allclose(prior.kl(z, posterior, rows, network), before)
     assert not any(parameter.requires_grad for parameter in prior.parameters())
 
 
-def test_vamp_density_is_that_of_a_mixture_of_codes(network, rows, code):
+def test_vamp_density_is_that_of_a_mixture_of_posteriors(network, rows, posterior):
     prior = VampPrior(network, 5).double()
     torch.nn.init.normal_(prior.histories, 0.5, 1.0)
-    z = code.sample()
+    z = posterior.sample()
     learnt = network.head(network.encoder(F.normalize(prior.histories.clamp(0, 1))))
     parts = Independent(Normal(learnt.mu, (0.5 * learnt.logvar).exp()), 1)
     mixture = MixtureSameFamily(Categorical(torch.ones(5, dtype=torch.float64)), parts)
-    kl = prior.kl(z, code, rows, network)
-    torch.testing.assert_close(kl, log_q(z, code) - mixture.log_prob(z))
+    kl = prior.kl(z, posterior, rows, network)
+    torch.testing.assert_close(kl, log_q(z, posterior) - mixture.log_prob(z))
     kl.sum().backward()
     assert prior.histories.grad.abs().sum() > 0 and network.head.mu.weight.grad.abs().sum() > 0
 
 
-def test_vamp_density_keeps_float32_under_autocast(network, rows, code):
+def test_vamp_density_keeps_float32_under_autocast(network, rows, posterior):
     """It is a difference of large numbers: narrow components far from nothing."""
     network, prior = network.float(), VampPrior(network, 5)
     with torch.no_grad():
         network.head.logvar.weight.zero_(), network.head.logvar.bias.fill_(-6.0)
     z = torch.randn(3, D)
-    rows, code = rows.with_values(rows.values.float()), Code(*(part.float() for part in code))
+    rows, posterior = rows.with_values(rows.values.float()), Posterior(*(part.float() for part in posterior))
     with torch.autocast("cpu", torch.bfloat16):
         learnt = network.head(network.encoder(F.normalize(prior.histories.clamp(0, 1))))
-        found = prior.kl(z, code, rows, network)
+        found = prior.kl(z, posterior, rows, network)
     parts = Independent(Normal(learnt.mu.float(), (0.5 * learnt.logvar.float()).exp()), 1)
     mixture = MixtureSameFamily(Categorical(torch.ones(5)), parts)
-    torch.testing.assert_close(found, log_q(z, code) - mixture.log_prob(z), rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(found, log_q(z, posterior) - mixture.log_prob(z), rtol=1e-4, atol=1e-2)
 
 
-def test_estimates_come_near_the_exact_term(network, rows, code):
-    """A Vamp prior whose only code is N(0, 1) is the standard one."""
+def test_estimates_come_near_the_exact_term(network, rows, posterior):
+    """A Vamp prior whose only posterior is N(0, 1) is the standard one."""
     with torch.no_grad():
         for layer in (network.head.mu, network.head.logvar):
             layer.weight.zero_(), layer.bias.zero_()
     vamp = VampPrior(network, 1).double()
-    exact = StandardPrior(network).kl(code.mu, code, rows, network)
-    samples = [vamp.kl(code.sample(), code, rows, network).detach() for _ in range(5000)]
+    exact = StandardPrior(network).kl(posterior.mu, posterior, rows, network)
+    samples = [vamp.kl(posterior.sample(), posterior, rows, network).detach() for _ in range(5000)]
     torch.testing.assert_close(torch.stack(samples).mean(0), exact, rtol=0, atol=0.15)
 
 
@@ -138,7 +138,7 @@ def test_resuming_with_another_prior_is_refused(prepare, keys, difference):
 
 @pytest.mark.parametrize("sizes", [[], [32, 16]])
 def test_densely_connected_layers_of_other_widths_are_refused(prepare, sizes):
-    with pytest.raises(ValueError, match="mlp_hidden_size: got .*; allowed: .* layers of one width"):
+    with pytest.raises(ValueError, match="mlp_hidden_size: got .*; allowed: .* layers of equal width"):
         prepare("VAESplit", encoder="dense", mlp_hidden_size=sizes)
 
 

@@ -85,9 +85,9 @@ class TestFiles:
     @pytest.mark.parametrize(
         "content, said",
         [
-            (BASE + "seeds: {model: 1}\nbaseline: EASE\n", "the key baseline stands in line 3 and in line 5"),
-            (BASE + "seeds: {model: 1, model: 2}\n", "the key model stands in line 4 and in line 4"),
-            ("methods: {1: {model: Pop}, '1': {model: EASE}}\n", "the key 1 stands"),
+            (BASE + "seeds: {model: 1}\nbaseline: EASE\n", "the key baseline is given twice, in lines 3 and"),
+            (BASE + "seeds: {model: 1, model: 2}\n", "the key model is given twice, in lines 4 and 4"),
+            ("methods: {1: {model: Pop}, '1': {model: EASE}}\n", "the key 1 is given twice"),
             (BASE + "seeds: {model: 1}\nname: /etc/owned\n", "name: got '/etc/owned'"),
             (BASE + "seeds: {model: 1}\nname: ../up\n", "name: got '../up'"),
             (BASE + "seeds: {model: 1}\nname: [a]\n", "name: got ['a']"),

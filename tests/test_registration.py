@@ -341,7 +341,7 @@ class TestManners:
                 assert not registration.check_version(version)
 
     def test_a_name_that_recbole_has_is_refused(self, monkeypatch):
-        monkeypatch.setitem(MODELS._places, "MultiVAE", "somewhere:MultiVAE")
+        monkeypatch.setitem(MODELS._references, "MultiVAE", "somewhere:MultiVAE")
         with pytest.raises(ImportError, match="MultiVAE.*already provided by RecBole itself"):
             registration.register()
 

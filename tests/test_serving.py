@@ -100,13 +100,13 @@ class TestAgainstRecBole:
 
     def test_codes_are_the_models(self, served):
         histories = histories_of(served.run)[:50]
-        expected = served.run.model.get_codes(torch.arange(1, 51))
-        found = served.recommender.codes(histories)
+        expected = served.run.model.encode_users(torch.arange(1, 51))
+        found = served.recommender.encode(histories)
         torch.testing.assert_close(found.mu, expected.mu)
         assert (found.logvar is None) == (expected.logvar is None)
         if expected.logvar is not None:
             torch.testing.assert_close(found.logvar, expected.logvar)
-        one = served.recommender.codes(histories[7])
+        one = served.recommender.encode(histories[7])
         torch.testing.assert_close(one.mu, expected.mu[7])
 
     def test_titles_and_popularity_are_the_data_sets(self, served):
@@ -136,9 +136,9 @@ class TestAgainstRecBole:
 
     def test_parts_equal_the_whole(self, served, monkeypatch):
         histories = [*histories_of(served.run)[:20], [], *histories_of(served.run)[20:31]]
-        with pytest.warns(UserWarning, match="1 of 32 histories hold no known item"):
+        with pytest.warns(UserWarning, match="1 of 32 histories contain no known item"):
             expected = served.recommender.recommend(histories, with_scores=True)
-        monkeypatch.setattr(recommender_module, "MOST_SCORES", 5 * 1683)
+        monkeypatch.setattr(recommender_module, "MAX_SCORES", 5 * 1683)
         with pytest.warns(UserWarning):
             found = served.recommender.recommend(histories, with_scores=True)
         for one, other in zip(found, expected):
@@ -210,15 +210,15 @@ class TestRecommend:
 
     def test_a_history_without_known_items_gets_the_popular_ones(self, small):
         popular = [f"i{item}" for item in range(39, -1, -1)]
-        with pytest.warns(UserWarning, match="holds no known item: these are the popular items"):
+        with pytest.warns(UserWarning, match="contains no known item: these are the most popular items"):
             assert small.recommend([], k=3) == popular[:3]
-        with pytest.warns(UserWarning, match="1 unknown item skipped: 'new'; the history holds no known"):
+        with pytest.warns(UserWarning, match="1 unknown item skipped: 'new'; the history contains no known"):
             assert small.recommend(["new"], k=3, with_scores=True) == [
                 ("i39", 39.0),
                 ("i38", 38.0),
                 ("i37", 37.0),
             ]
-        with pytest.warns(UserWarning, match="1 of 2 histories hold no known item"):
+        with pytest.warns(UserWarning, match="1 of 2 histories contain no known item"):
             first, second = small.recommend([["i1"], []], k=4, exclude=["i38"], allow=popular[:6])
         assert second == ["i39", "i37", "i36", "i35"]
         assert first == small.recommend(["i1"], k=4, exclude=["i38"], allow=popular[:6])
@@ -239,7 +239,7 @@ class TestRecommend:
             ({"items": "i1"}, "items: got 'i1'; allowed: a list of item ids"),
             ({"items": 5}, "items: got 5"),
             ({"items": {"i1": 5}}, "items: got"),
-            ({"items": ["i1", ["i2"]]}, "items: got 'i1'; allowed: item ids only, or lists"),
+            ({"items": ["i1", ["i2"]]}, "items: got 'i1'; allowed: only item ids, or only lists"),
             ({"items": [1.5]}, "item: got 1.5; allowed: an item id, which is a string or an int"),
             ({"items": [True]}, "item: got True"),
             ({"items": [None]}, "item: got None"),
@@ -317,14 +317,14 @@ class TestCommands:
         shown = capsys.readouterr()
         assert "warning: 1 unknown item skipped: 'new'" in shown.err
         first, _, header, *rows = shown.out.splitlines()
-        assert first == "for who has Film 1, Film 2:"
+        assert first == "based on: Film 1, Film 2"
         assert header.split() == ["rank", "item", "score", "title"]
         for rank, (row, item) in enumerate(zip(rows, small.recommend(["i1", "i2"], k=3), strict=True), 1):
             assert row.split()[:2] == [str(rank), item]
             assert row.endswith(small.vocabulary.title_of(item))
 
     def test_many_users(self, file, small, capsys, monkeypatch):
-        monkeypatch.setattr("recbole_vae_plugin.serving.batch.PART", 2)
+        monkeypatch.setattr("recbole_vae_plugin.serving.batch.CHUNK_SIZE", 2)
         lines = [
             '{"user": "ann", "items": ["i1", "i2"]}',
             "not JSON",
@@ -368,7 +368,7 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["recommend", "none.vae", "--items", "i1"], "none.vae: there is no such file"),
+            (["recommend", "none.vae", "--items", "i1"], "none.vae: the file does not exist"),
             (["recommend", "small.vae", "--input", "users.jsonl"], "--input and --output: got one of them"),
             (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got one"),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
@@ -380,8 +380,8 @@ class TestCommands:
                 "dir.jsonl: is a folder",
             ),
             (["recommend", "small.vae", "--input", "small.vae", "--output", "x.jsonl"], "none of its lines"),
-            (["bundle", "none.pth", "x.vae"], "none.pth: there is no such file"),
-            (["bundle", "small.vae", "x.vae"], "small.vae: is no checkpoint"),
+            (["bundle", "none.pth", "x.vae"], "none.pth: the file does not exist"),
+            (["bundle", "small.vae", "x.vae"], "small.vae: is not a checkpoint"),
             (["export", "small.vae", "model.bin"], "a name that ends in .onnx"),
         ],
     )
@@ -479,7 +479,7 @@ class TestBundling:
         with (folder / "blocks.inter").open("a") as file:
             file.write("u0\tnew\n")
         assert main(["bundle", "older.pth", "y.vae"]) == 2
-        assert "has changed since: 41 items now, 40 when" in capsys.readouterr().err
+        assert "has changed: 41 items now, 40 when" in capsys.readouterr().err
 
     def test_titles_are_found_and_chosen(self, tmp_path):
         from recbole_vae_plugin.integration.data.titles import titles_of

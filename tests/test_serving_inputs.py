@@ -149,18 +149,20 @@ class TestNoUsers:
     def test_a_matrix_without_rows(self, numbered, form, batch, recwarn):
         matrix = form((0, 40))
         assert numbered.recommend(matrix, vocabulary=self.IDS, batch=batch) == []
-        assert len(numbered.codes(matrix, vocabulary=self.IDS, batch=batch).mu) == 0
+        assert len(numbered.encode(matrix, vocabulary=self.IDS, batch=batch).mu) == 0
         assert not recwarn
 
     @pytest.mark.parametrize("empty", [[], (), set(), iter([]), np.array([]), pd.Series([])])
     def test_a_list_that_is_said_to_be_a_batch(self, numbered, empty, recwarn):
         assert numbered.recommend(empty, batch=True) == []
-        assert numbered.codes(empty, batch=True).mu.shape == (0, 4)
+        assert numbered.encode(empty, batch=True).mu.shape == (0, 4)
         assert not recwarn
 
     @pytest.mark.parametrize("batch", [None, False])
     def test_an_empty_list_is_one_user(self, numbered, batch):
-        with pytest.warns(UserWarning, match="popular items; with batch=True an empty list is no user's"):
+        with pytest.warns(
+            UserWarning, match="popular items; with batch=True an empty list is a batch without"
+        ):
             found = numbered.recommend([], k=3, batch=batch)
         with pytest.warns(UserWarning, match="1 of 1 histories"):
             assert [found] == numbered.recommend([[]], k=3, batch=True)

@@ -59,7 +59,7 @@ def test_no_answer_changes(settings, monkeypatch):
     histories = [[f"i{user}", f"i{2 * user + 1}", "i7"] for user in range(40)]
     options = {"with_scores": True, "exclude": ["i3"], "allow": [f"i{item}" for item in range(400)]}
     expected = Recommender(bundle).recommend(histories, **options)
-    monkeypatch.setattr(shortlist_module, "WORTHWHILE", 0)
+    monkeypatch.setattr(shortlist_module, "MIN_WEIGHTS", 0)
     by_shortlist = Recommender(bundle)
     for history, wanted in zip(histories, expected):
         found = by_shortlist.recommend(history, **options)

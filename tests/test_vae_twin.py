@@ -30,7 +30,7 @@ def test_twin_with_the_weights_of_split_is_the_same_model(prepare):
     twin.model.load_state_dict(weights)
 
     users = users_of(split)
-    for ours, theirs in zip(split.model.eval().get_codes(users), twin.model.eval().get_codes(users)):
+    for ours, theirs in zip(split.model.eval().encode_users(users), twin.model.eval().encode_users(users)):
         torch.testing.assert_close(ours, theirs)
     batch = interaction_of(split, users)
     torch.testing.assert_close(split.model.full_sort_predict(batch), twin.model.full_sort_predict(batch))

@@ -1,1 +1,1 @@
-"""RecBole models, one file each: a head, and what every model of the family is to RecBole."""
+"""The RecBole models, one file each, and their base classes."""

@@ -1,11 +1,13 @@
-"""What every model of the family is to RecBole: loss, scores and codes of users."""
+"""The base classes of the models: RecBole's interface to loss, scores and posteriors."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
@@ -15,14 +17,14 @@ from torch import Tensor, nn
 from recbole_vae_plugin.integration.data.held_out import with_fold_in
 from recbole_vae_plugin.integration.data.identity import differences, identity, refuse_other_data
 from recbole_vae_plugin.integration.data.loaders import interactions_of
-from recbole_vae_plugin.nn.heads import HEADS, Code
+from recbole_vae_plugin.nn.heads import HEADS, Posterior
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.nn.kl import linear_annealing
-from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, reconstruction_loss
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, Likelihood, reconstruction_loss
 from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES
 from recbole_vae_plugin.nn.monitor import Monitor
 from recbole_vae_plugin.nn.network import build_network
-from recbole_vae_plugin.nn.priors import PRIORS
+from recbole_vae_plugin.nn.priors import PRIORS, Prior
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, Settings
 from recbole_vae_plugin.settings.keys import Key, keys_of, setting
@@ -31,13 +33,13 @@ from recbole_vae_plugin.settings.validation import CheckedByRecBole
 
 @dataclass(frozen=True)
 class RunDefaults:
-    """Keys of RecBole's whose defaults are others for models that train on users."""
+    """RecBole's own keys that have other defaults here, because these models train on users."""
 
     train_batch_size: int = setting(500, CheckedByRecBole("int"), "The number of users in a training batch.")
     eval_batch_size: int = setting(
         4096,
         CheckedByRecBole("int"),
-        "The largest number of users scored at once in evaluation; fewer where the catalogue is large.",
+        "The maximum number of users scored at once in evaluation; fewer if the catalogue is large.",
     )
     train_neg_sample_args: dict | None = setting(
         None,
@@ -47,20 +49,20 @@ class RunDefaults:
     enable_amp: bool | None = setting(
         None,
         CheckedByRecBole("bool"),
-        "Mixed precision while training; ~: bfloat16 where the processor computes in it.",
+        "Mixed precision during training; ~: bfloat16 if the processor supports it.",
     )
 
 
 class AutoEncoderRecommender(GeneralRecommender):
     """An autoencoder over users' training histories; a subclass names its head.
 
-    Ids are RecBole's internal ones. Item 0, RecBole's padding, keeps its column: it is one
-    more item that nobody has.
+    Ids are RecBole's internal ones. Item 0, RecBole's padding, has a column like any other item, but
+    is in no history.
 
     Args:
         config: RecBole's ``Config``.
-        dataset: the training part of a RecBole data set, whose interactions are the histories.
-            Held-out users are scored from the fold-in that it may carry.
+        dataset: the training part of a RecBole data set; its interactions are the histories.
+            Held-out users are scored from its fold-in, if it has one.
 
     Raises:
         ValueError: a key has a value that is not allowed.
@@ -69,16 +71,16 @@ class AutoEncoderRecommender(GeneralRecommender):
     input_type = InputType.POINTWISE
     head: ClassVar[type[nn.Module]]
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
         super().__init__(config, dataset)
         self.check(config)
         settings = self.settings_of(config, self.n_items)
-        self.likelihood = LIKELIHOODS.build(settings.loss_type, settings.components)
+        self.likelihood: Likelihood = LIKELIHOODS.build(settings.loss_type, settings.components)
         self.sampled_items = settings.components["sampled_items"]
-        #: of the branch that is chosen; ``None`` without one
-        self.linear_settings = LINEAR_BRANCHES.read(settings.linear_branch, config)
+        #: those of the linear branch; ``None`` without one
+        self.linear_settings: Any = LINEAR_BRANCHES.read(settings.linear_branch, config)
         self.monitor = Monitor()
-        #: users in the step's batch where several processes share it, else None
+        #: the number of users in the batch if several processes share it, otherwise None
         self.joint_users: int | None = None
         self.interactions = Interactions(
             dataset.inter_feat[self.USER_ID],
@@ -86,45 +88,50 @@ class AutoEncoderRecommender(GeneralRecommender):
             self.n_users,
             self.n_items,
         )
-        #: original ids, in the order of the internal ones
+        #: the original ids, in the order of the internal ones
         self.items, self.users = (
             [str(name) for name in dataset.field2id_token[field]] for field in (self.ITEM_ID, self.USER_ID)
         )
         scored = with_fold_in(dataset)
-        #: what users are scored from: their interactions, or their fold-in if they are held out
+        #: the histories that users are scored from: the training part, or the fold-in of held-out users
         self.histories = self.interactions if scored is dataset else interactions_of(scored)
         self.network = build_network(settings, self.n_items)
 
     @cached_property
     def data(self) -> Tensor:
-        """What tells the data that the model is built on from other data; see ``integration.identity``."""
+        """The identity of the training data; see :mod:`recbole_vae_plugin.integration.data.identity`."""
         return identity(self.items, self.users, self.interactions)
 
     def get_extra_state(self) -> Tensor:
-        """Part of the model's ``state_dict``, so that a checkpoint knows its data."""
+        """The identity of the training data, which ``state_dict`` includes."""
         return self.data
 
     def set_extra_state(self, state: Tensor | None) -> None:
-        """Called by ``load_state_dict``; ``None`` for weights of before version 0.2.
+        """Compare the training data with those of the weights being loaded.
+
+        Args:
+            state: the identity of the data that the weights were trained on; ``None`` before version 0.2.
 
         Raises:
-            ValueError: the weights are of a model that was trained on other data.
+            ValueError: the weights were trained on other data.
         """
         differing = [] if state is None else differences(state, self.data)
         refuse_other_data(differing, ", or serve them for new users: recbole-vae bundle")
 
-    def _load_from_state_dict(self, state_dict, prefix, *args):
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
         state_dict.setdefault(f"{prefix}_extra_state", None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
-    def settings_of(cls, config, n_items: int | None = None) -> Settings:
-        """The checked settings of the network; see ``Settings.from_config``."""
+    def settings_of(cls, config: Mapping[str, Any], n_items: int | None = None) -> Settings:
+        """The checked settings of the network; see :meth:`Settings.from_config`."""
         return Settings.from_config(config, HEADS.name_of(cls.head), n_items)
 
     @classmethod
     def every_key(cls) -> list[Key]:
-        """Every key of the model, each with its default, its check and its help."""
+        """Every key of the model, with its default, its check and its help text."""
         return [
             *Settings.every_key(HEADS.name_of(cls.head)),
             *LINEAR_BRANCHES.all_keys(),
@@ -132,70 +139,77 @@ class AutoEncoderRecommender(GeneralRecommender):
         ]
 
     @classmethod
-    def check(cls, config) -> None:
-        """Refuse bad values before any data is loaded.
+    def check(cls, config: Mapping[str, Any]) -> None:
+        """Check the values of all keys of the model, before any data is loaded.
 
         Raises:
-            ValueError: a key of the model has a value that is not allowed.
+            ValueError: a value is not allowed.
         """
         settings = cls.settings_of(config)
         LINEAR_BRANCHES.check(config, settings.linear_branch)
 
     def fit_linear_branch(self) -> None:
-        """Compute the linear branch from the histories. Training the rest neither reads nor changes it.
+        """Fit the linear branch, if there is one. Training the rest neither reads nor changes it.
 
         Raises:
             ValueError: `linear_reg_weight` is too small.
         """
         linear, settings = self.network.linear, self.linear_settings
+        if linear is None:
+            return
         linear.fit(self.interactions, settings)
         if settings.weight is not None:
             linear.weight.fill_(settings.weight)
 
-    def calculate_loss(self, interaction) -> Tensor:
-        """The loss of a batch of users, shape ``[]``: reconstruction in nats, a mean over users."""
+    def calculate_loss(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """The loss of a batch of users, shape ``[]``: in nats, averaged over users."""
         rows = self.interactions.rows(interaction[self.USER_ID])
-        code = self.network.encode(rows)
+        posterior = self.network.encode(rows)
         output = self.network.output
-        z = self.network.latent(code)
+        z = self.network.latent(posterior)
         hidden = self.network.decode(z)
         if self.sampled_items:
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
         else:
             loss = reconstruction_loss(hidden, output.weight, output.bias, rows, self.likelihood)
-        return loss + self.penalty(code, z, loss, rows)
+        return loss + self.penalty(posterior, z, loss, rows)
 
-    def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor | float:
-        """What the loss adds for the batch's codes; nothing for a deterministic head."""
-        self.watch(code, reconstruction=reconstruction)
+    def penalty(self, posterior: Posterior, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor | float:
+        """The regularisation term of the loss; 0 for a deterministic head."""
+        self.watch(posterior, reconstruction=reconstruction)
         return 0.0
 
     @property
     def phases(self) -> list[tuple[str | None, int]]:
-        """What an epoch consists of: a part of the network (``None``: all of it) that is trained, and how
-        often all users come by for it."""
+        """The phases of an epoch: the part of the network to train, and the number of passes over the users.
+
+        The part is ``encoder``, ``decoder``, or ``None`` for all of it.
+        """
         return [(None, 1)]
 
     def end_phase(self, part: str | None) -> None:
-        """Called when a part of an epoch has ended."""
+        """Called at the end of a phase of an epoch."""
 
-    def watch(self, code: Code, **means: Tensor) -> None:
-        """Note a training batch for :meth:`monitored`."""
+    def watch(self, posterior: Posterior, **means: Tensor) -> None:
+        """Add a training batch to the statistics of :meth:`monitored`."""
         if self.training:
-            self.monitor.add(len(code.mu), code, **means)
+            self.monitor.add(len(posterior.mu), posterior, **means)
 
     def monitored(self) -> dict[str, float]:
-        """Means over the users trained on since the last call: ``reconstruction`` in nats, and for
-        a variational head ``kl`` in nats, the present ``beta`` and the number of ``active_units``."""
+        """Means over the users trained on since the last call.
+
+        ``reconstruction`` in nats and, for a variational head, ``kl`` in nats, the current ``beta`` and the
+        number of ``active_units``.
+        """
         return self.monitor.flush()
 
-    def full_sort_predict(self, interaction) -> Tensor:
-        """Scores of all items for B users: ``[B * n_items]``, as RecBole wants them."""
+    def full_sort_predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """The scores of all items for B users, in RecBole's format: ``[B * n_items]``."""
         scores, _ = self.network(self.histories.rows(interaction[self.USER_ID]))
         return scores.flatten()
 
-    def predict(self, interaction) -> Tensor:
-        """Scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
+    def predict(self, interaction: Mapping[str, Tensor]) -> Tensor:
+        """The scores of N (user, item) pairs: ``[N]``. Each distinct user is encoded once."""
         users, pair_user = interaction[self.USER_ID].unique(return_inverse=True)
         rows, items = self.histories.rows(users), interaction[self.ITEM_ID]
         hidden = self.network.decode(self.network.latent(self.network.encode(rows)))
@@ -204,8 +218,8 @@ class AutoEncoderRecommender(GeneralRecommender):
         return scores if linear is None else scores + linear(rows)[pair_user, items]
 
     @torch.no_grad()
-    def get_codes(self, users: Tensor) -> Code:
-        """The codes of users' histories, without noise, whether the model is training or not.
+    def encode_users(self, users: Tensor) -> Posterior:
+        """The posteriors of users, from their histories without noise, in training mode, too.
 
         Args:
             users: int64 ``[B]``, internal user ids, on the model's device.
@@ -221,21 +235,26 @@ class AutoEncoderRecommender(GeneralRecommender):
         finally:
             self.train(training)
 
+    def get_codes(self, users: Tensor) -> Posterior:
+        """The former name of :meth:`encode_users`."""
+        warnings.warn("get_codes has been renamed to encode_users", FutureWarning, stacklevel=2)
+        return self.encode_users(users)
+
 
 class VariationalRecommender(AutoEncoderRecommender):
-    """Adds the KL term, its weight beta annealed over the optimiser steps.
+    """Adds the KL term, with a weight beta that is annealed over the optimiser steps.
 
-    The step counter is a buffer: checkpoints carry it, a resumed run goes on from it.
+    The step counter is a buffer: it is saved in checkpoints, and a resumed run continues from it.
     """
 
     n_updates: Tensor
 
-    def __init__(self, config, dataset):
+    def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
         super().__init__(config, dataset)
         users = (self.interactions.offsets.diff() > 0).sum().item()
         self.kl = KLSettings.from_config(config)
         self.anneal_steps = self.kl.anneal_steps(max(1, math.ceil(users / config["train_batch_size"])))
-        self.prior = PRIORS.build(self.kl.prior, config, self.network)
+        self.prior: Prior = PRIORS.build(self.kl.prior, config, self.network)
         self.register_buffer("n_updates", torch.zeros((), dtype=torch.int64))
 
     @classmethod
@@ -243,13 +262,13 @@ class VariationalRecommender(AutoEncoderRecommender):
         return [*super().every_key(), *KLSettings.every_key()]
 
     @classmethod
-    def check(cls, config) -> None:
+    def check(cls, config: Mapping[str, Any]) -> None:
         super().check(config)
         KLSettings.from_config(config)
 
     @property
     def beta(self) -> Tensor:
-        """The present weight of the KL term, shape ``[]``."""
+        """The current weight of the KL term, shape ``[]``."""
         return linear_annealing(self.n_updates, self.anneal_steps, self.kl.anneal_cap)
 
     @property
@@ -262,16 +281,16 @@ class VariationalRecommender(AutoEncoderRecommender):
         if part != "decoder":
             self.prior.end_of_encoder_updates(self.network)
 
-    def penalty(self, code: Code, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor:
-        """beta x KL(q(z|x) || p(z)) with the `prior` p, averaged or added up over users (`kl_reduction`).
+    def penalty(self, posterior: Posterior, z: Tensor, reconstruction: Tensor, rows: Rows) -> Tensor:
+        """beta x KL(q(z|x) || p(z)) with the `prior` p, averaged or summed over users (`kl_reduction`).
 
-        With `kl_weighting: profile_length` each user's counts as often as he has items: beta is then
-        the gamma of RecVAE (Shenbin et al., WSDM 2020).
+        With `kl_weighting: profile_length` each user's term is multiplied by the length of their history;
+        beta is then the gamma of RecVAE (Shenbin et al., WSDM 2020).
         """
         if self.training:
             self.n_updates += 1
-        kl = self.prior.kl(z, code, rows, self.network)
-        self.watch(code, reconstruction=reconstruction, kl=kl.mean())
+        kl = self.prior.kl(z, posterior, rows, self.network)
+        self.watch(posterior, reconstruction=reconstruction, kl=kl.mean())
         if self.kl.kl_weighting == "profile_length":
             kl = kl * rows.counts
         if self.kl.kl_reduction == "mean":

@@ -5,7 +5,10 @@ from recbole_vae_plugin.nn.heads import DeterministicHead
 
 
 class DAE(AutoEncoderRecommender):
-    """No sampling, no KL. `denoising: none` makes a plain autoencoder, `loss_type: CE`
-    Mult-DAE (Liang et al., WWW 2018)."""
+    """No sampling and no KL term.
+
+    With `denoising: none` this is a plain autoencoder, with `loss_type: CE` it is Mult-DAE (Liang et al.,
+    WWW 2018).
+    """
 
     head = DeterministicHead

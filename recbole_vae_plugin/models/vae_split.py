@@ -1,13 +1,13 @@
-"""VAESplit: a variational autoencoder whose encoder yields mu and logvar as one vector."""
+"""VAESplit: a variational autoencoder whose encoder outputs mu and logvar as one vector."""
 
 from recbole_vae_plugin.models.base import VariationalRecommender
 from recbole_vae_plugin.nn.heads import SplitHead
 
 
 class VAESplit(VariationalRecommender):
-    """One linear layer of size 2 x `latent_dimension`, cut into mu and logvar.
+    """One linear layer of size 2 x `latent_dimension`, split into mu and logvar.
 
-    With `loss_type: CE` this is Mult-VAE as its authors coded it (Liang et al., "Variational
+    With `loss_type: CE` this is Mult-VAE as implemented by its authors (Liang et al., "Variational
     Autoencoders for Collaborative Filtering", WWW 2018).
     """
 

@@ -5,7 +5,9 @@ from recbole_vae_plugin.nn.heads import TwinHead
 
 
 class VAETwin(VariationalRecommender):
-    """Two linear layers of size `latent_dimension` (Kingma & Welling, "Auto-Encoding
-    Variational Bayes", 2014, appendix C.2)."""
+    """Two linear layers of size `latent_dimension`.
+
+    From Kingma & Welling, "Auto-Encoding Variational Bayes", 2014, appendix C.2.
+    """
 
     head = TwinHead

@@ -6,23 +6,23 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from recbole_vae_plugin.nn.heads import Code
-from recbole_vae_plugin.nn.interactions import Rows
+from recbole_vae_plugin.nn.heads import Posterior
+from recbole_vae_plugin.nn.interactions import Batch
 from recbole_vae_plugin.nn.layers import OutputLayer, hidden_layers, xavier_normal
 from recbole_vae_plugin.nn.linear import LinearBranch
 
 
 class AutoEncoder(nn.Module):
-    """History in, scores of all items out.
+    """Maps histories to scores of all items.
 
     Args:
         n_items: width of the input and of the output.
         denoising: a module of :mod:`~recbole_vae_plugin.nn.denoising`.
-        encoder: from rows to hidden states; a module of :mod:`~recbole_vae_plugin.nn.encoders`.
-        head: from hidden states to a code; a module of :mod:`~recbole_vae_plugin.nn.heads`.
-        decoder_sizes: the code's size, then the widths of the decoder's hidden layers, which may be none.
+        encoder: maps histories to hidden states; a module of :mod:`~recbole_vae_plugin.nn.encoders`.
+        head: maps hidden states to a posterior; a module of :mod:`~recbole_vae_plugin.nn.heads`.
+        decoder_sizes: the latent dimension, then the widths of the decoder's hidden layers, if any.
         activation: of the decoder, a name in :data:`~recbole_vae_plugin.nn.layers.ACTIVATIONS`.
-        linear: a branch that adds to the scores.
+        linear: a branch whose scores are added.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class AutoEncoder(nn.Module):
         decoder_sizes: Sequence[int],
         activation: str,
         linear: LinearBranch | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.denoising = denoising
-        #: whether histories are noisy while training
+        #: whether noise is added to histories during training
         self.noisy = True
         self.encoder = encoder
         self.head = head
@@ -46,30 +46,33 @@ class AutoEncoder(nn.Module):
         self.linear = linear
         self.apply(xavier_normal)
 
-    def encode(self, rows: Rows) -> Code:
-        """The code of each of the B histories, noise included while training."""
+    def encode(self, rows: Batch) -> Posterior:
+        """The posterior of each of the B histories, with input noise during training."""
         return self.head(self.encoder(self.denoising(rows) if self.noisy else rows.l2_normalised()))
 
-    def latent(self, code: Code) -> Tensor:
-        """What is decoded, ``[B, latent_dimension]``: a sampled z while training, mu otherwise."""
-        return code.sample() if self.training else code.mu
+    def latent(self, posterior: Posterior) -> Tensor:
+        """The decoder's input, ``[B, latent_dimension]``: a sample z during training, mu otherwise."""
+        return posterior.sample() if self.training else posterior.mu
 
     def decode(self, z: Tensor) -> Tensor:
         """The last hidden states, ``[B, width]``, from ``[B, latent_dimension]``."""
         return self.decoder(z)
 
     def train_only(self, part: str | None) -> None:
-        """From now on a training step changes one part of these layers only: the ``encoder``, or the
-        ``decoder``, which then learns from histories without noise (RecVAE, Shenbin et al., WSDM 2020).
-        ``None``: both."""
+        """Freeze one half of the network, for alternating updates (RecVAE, Shenbin et al., WSDM 2020).
+
+        Args:
+            part: what the next training steps update: ``encoder``, ``decoder``, which then learns from
+                histories without noise, or ``None`` for both.
+        """
         encoder = (self.encoder, self.head)
         for modules, name in ((encoder, "encoder"), ((self.decoder, self.output), "decoder")):
             for module in modules:
                 module.requires_grad_(part in (None, name))
         self.noisy = part != "decoder"
 
-    def forward(self, rows: Rows) -> tuple[Tensor, Code]:
-        """Returns the scores ``[B, n_items]`` and the code of B histories."""
-        code = self.encode(rows)
-        scores = self.output(self.decode(self.latent(code)))
-        return scores if self.linear is None else scores + self.linear(rows), code
+    def forward(self, rows: Batch) -> tuple[Tensor, Posterior]:
+        """Returns the scores ``[B, n_items]`` and the posterior of B histories."""
+        posterior = self.encode(rows)
+        scores = self.output(self.decode(self.latent(posterior)))
+        return scores if self.linear is None else scores + self.linear(rows), posterior

@@ -11,9 +11,11 @@ from torch import Tensor
 
 
 class AverageState(TypedDict):
-    """What a checkpoint keeps besides the averages, which are its model's weights.
+    """What a checkpoint stores in addition to the averages, which are its model's weights.
 
-    ``weights`` are those that training goes on from, ``steps`` the number of steps averaged.
+    Attributes:
+        weights: the weights from which training resumes.
+        steps: the number of steps averaged.
     """
 
     weights: list[Tensor]
@@ -23,23 +25,23 @@ class AverageState(TypedDict):
 class WeightAverage:
     """Exponential moving averages of weights: average = decay x average + (1 - decay) x weights.
 
-    At the t-th step the decay is min(decay, t / (9 + t)): the random weights of the beginning are
-    forgotten soon.
+    At the t-th step the decay is min(decay, t / (9 + t)), so that the random initial weights are
+    forgotten quickly.
 
     ``torch.optim.swa_utils.AveragedModel`` would keep a second model and copy all its buffers at each
-    step, the matrix of a linear branch among them: with 10,000 items that is 65 ms a step, against 1 ms
-    here. Here averages trade places with the weights, in the model that is scored and saved.
+    step, including the matrix of a linear branch: with 10,000 items that takes 65 ms a step, compared to
+    1 ms here. Here the averages are swapped with the weights of the model that is scored and saved.
 
     Args:
-        weights: the tensors that an optimizer changes in place; without any, nothing is averaged.
+        weights: the tensors that an optimizer updates in place; may be empty.
         decay: in [0, 1).
 
     Attributes:
-        averages: one for each of the weights; while they are in the model, the weights.
-        in_model: whether the averages are in the place of the weights.
+        averages: one for each of the weights; holds the weights while the averages are in the model.
+        in_model: whether the model currently holds the averages.
     """
 
-    def __init__(self, weights: Iterable[Tensor], decay: float):
+    def __init__(self, weights: Iterable[Tensor], decay: float) -> None:
         self.weights = list(weights)
         self.averages = [weight.detach().clone() for weight in self.weights]
         self.decay = decay
@@ -48,7 +50,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """Update the averages after a training step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (9 + self.steps))
         for average, weight in zip(self.averages, self.weights):
@@ -56,21 +58,21 @@ class WeightAverage:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Put the averages in the place of the weights, or back."""
+        """Swap the averages with the weights in the model."""
         for average, weight in zip(self.averages, self.weights):
-            kept = weight.clone()
+            previous = weight.clone()
             weight.copy_(average)
-            average.copy_(kept)
+            average.copy_(previous)
         self.in_model = not self.in_model
 
     def restore_weights(self) -> None:
-        """Put the weights back, for training, where the averages are in their place."""
+        """Put the weights back into the model, for training, if it holds the averages."""
         if self.in_model:
             self.swap()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within it the weights are the averages."""
+        """Return a context manager in which the model holds the averages."""
         self.swap()
         try:
             yield
@@ -78,20 +80,23 @@ class WeightAverage:
             self.swap()
 
     def state(self) -> AverageState | None:
-        """What :meth:`resume` needs besides the averages, which must be in the model; ``None`` where nothing
-        is averaged."""
+        """The state for :meth:`resume`; the averages themselves must be in the model.
+
+        ``None`` if nothing is averaged.
+        """
         return {"weights": self.averages, "steps": self.steps} if self.weights else None
 
     @torch.no_grad()
     def resume(self, state: AverageState | None) -> None:
-        """Go on from a checkpoint: the model holds the averages, and :meth:`restore_weights` puts in the
-        weights.
+        """Resume from a checkpoint whose averages are in the model.
+
+        :meth:`restore_weights` then puts the weights into the model.
 
         Args:
-            state: from :meth:`state`; ``None``, as where nothing was averaged: the averages begin anew.
+            state: from :meth:`state`; ``None`` restarts the averages from the model's weights.
         """
-        kept = state["weights"] if state else self.weights
-        for average, weight in zip(self.averages, kept):
+        weights = state["weights"] if state else self.weights
+        for average, weight in zip(self.averages, weights):
             average.copy_(weight)
         self.steps = state["steps"] if state else 0
         self.in_model = True

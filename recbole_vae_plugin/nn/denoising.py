@@ -1,7 +1,7 @@
-"""Noise on a history before it is encoded: the `denoising` axis.
+"""Input noise, added to a history before it is encoded: the `denoising` axis.
 
 Each class maps :class:`~recbole_vae_plugin.nn.interactions.Rows` to rows, or to a dense
-``[B, n_items]`` tensor where its noise leaves no zeros. Noise is added while training only.
+``[B, n_items]`` tensor if the noise is dense. Noise is only added during training.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from recbole_vae_plugin.settings.keys import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Number
 
-#: Name -> class, built with its own settings.
+#: Name -> class, constructed with its own settings.
 DENOISING: Registry[type[nn.Module]] = Registry("noise", key="denoising")
 register_denoising = DENOISING.register
 
 
 @register_denoising("dropout")
 class DropoutDenoising(nn.Module):
-    """L2-normalise, then drop each entry with ``dropout_prob`` and scale the rest up.
+    """L2-normalise, then drop each entry with probability ``dropout_prob`` and scale up the rest.
 
-    The order of Liang et al. (WWW 2018). Dropping entries of the sparse row is dropout of
-    the dense one: a zero stays zero either way. What is dropped costs the next layer nothing.
+    This is the order of Liang et al. (WWW 2018). Dropout of the sparse row equals dropout of the
+    dense one, as zeros stay zero. Dropped entries cost the next layer nothing.
     """
 
     @dataclass(frozen=True)
     class Settings:
+        """The keys of this noise."""
+
         dropout_prob: float = setting(
             0.5,
             Number(0, below=1),
-            "With 'dropout': the probability that an item of the L2-normalised history is dropped.",
+            "With 'dropout': the probability of dropping an item of the L2-normalised history.",
         )
 
-    def __init__(self, dropout_prob: float):
+    def __init__(self, dropout_prob: float) -> None:
         super().__init__()
         self.dropout_prob = dropout_prob
 
@@ -56,19 +58,21 @@ class DropoutDenoising(nn.Module):
 class GaussianDenoising(nn.Module):
     """Add N(0, ``noise_std``^2) to every item of the catalogue, then L2-normalise.
 
-    The noise is dense by nature: while training, a batch costs B x n_items random numbers
-    and a dense first layer. Scoring adds none and stays sparse.
+    The noise is dense: during training a batch costs B x n_items random numbers and a dense
+    first layer. Scoring adds no noise and stays sparse.
     """
 
     @dataclass(frozen=True)
     class Settings:
+        """The keys of this noise."""
+
         noise_std: float = setting(
             0.1,
             Number(0),
-            "With 'gaussian': the standard deviation of the noise that is added before the L2-normalisation.",
+            "With 'gaussian': the standard deviation of the noise added before the L2-normalisation.",
         )
 
-    def __init__(self, noise_std: float):
+    def __init__(self, noise_std: float) -> None:
         super().__init__()
         self.noise_std = noise_std
 
@@ -84,7 +88,7 @@ class GaussianDenoising(nn.Module):
 
 @register_denoising("none")
 class NoDenoising(nn.Module):
-    """L2-normalise the history, add no noise."""
+    """L2-normalise the history, without noise."""
 
     def forward(self, rows: Rows) -> Rows:
         return rows.l2_normalised()

@@ -1,4 +1,4 @@
-"""EASE, a linear branch in closed form."""
+"""EASE, a linear branch with a closed-form solution."""
 
 from __future__ import annotations
 
@@ -8,56 +8,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.nn.interactions import Batch, Interactions
 from recbole_vae_plugin.nn.linear import LinearBranch, register_linear_branch
 from recbole_vae_plugin.settings.keys import setting
 from recbole_vae_plugin.settings.validation import Number, Refused, refuse
 
-#: With more items the matrix alone would take more than 10 GB.
+#: The largest catalogue: with more items the matrix alone would take more than 10 GB.
 MAX_ITEMS = 50_000
-#: Numbers of the matrix that are processed at once, next to the matrix itself.
+#: The number of matrix entries to process at once, which take memory in addition to the matrix itself.
 CHUNK_SIZE = 2**22
 
 
 @register_linear_branch("ease")
 class EASE(LinearBranch):
-    """Scores of a history x: x @ B.
+    """Scores a history x as x @ B.
 
     Attributes:
-        B: float32 ``[n_items, n_items]``, line i what having item i adds to each item's score.
+        B: float32 ``[n_items, n_items]``; row i is what item i in a history adds to each item's score.
     """
 
     B: Tensor
 
     @dataclass(frozen=True)
     class Settings(LinearBranch.Settings):
+        """The keys of EASE."""
+
         reg_weight: float = setting(
             300.0,
             Number(0),
-            "With 'ease': the L2 regularisation lambda, on the scale of the items' numbers of users.",
+            "With 'ease': the L2 regularisation lambda, on the scale of the number of users per item.",
             key="linear_reg_weight",
         )
         dropout_prob: float = setting(
             0.5,
             Number(0, below=1),
-            "With 'ease': dropout of its input, in expectation (Steck 2020); 0: none.",
+            "With 'ease': the probability of input dropout, in expectation (Steck 2020); 0: no dropout.",
             key="linear_dropout_prob",
         )
         user_power: float = setting(
             0.5,
             Number(0),
-            "With 'ease': a user with n items weighs n to the minus this power, 1 in the mean; 0: all alike.",
+            "With 'ease': users are weighted by the lengths of their histories to the minus this power; 0: "
+            "equally.",
             key="linear_user_power",
         )
 
-    def __init__(self, n_items: int):
+    def __init__(self, n_items: int) -> None:
         super().__init__(n_items)
         self.register_buffer("B", torch.zeros(n_items, n_items))
 
     @staticmethod
     def check_catalogue(n_items: int) -> None:
         if n_items > MAX_ITEMS:
-            allowed = f"none with {n_items} items; a matrix of all pairs is made for at most {MAX_ITEMS}"
+            allowed = f"none with {n_items} items; EASE supports at most {MAX_ITEMS}"
             refuse("linear_branch", "ease", allowed)
 
     def fit(self, interactions: Interactions, settings: Settings) -> None:
@@ -66,13 +69,13 @@ class EASE(LinearBranch):
         Raises:
             ValueError: `linear_reg_weight` is too small or too large.
         """
-        # a second matrix would double the memory
+        # in place if possible: a second matrix would double the memory
         out = self.B if self.B.device.type == "cpu" else None
         B = ease(interactions, settings.reg_weight, settings.dropout_prob, settings.user_power, out)
         if B is not self.B:
             self.B.copy_(B)
 
-    def product(self, rows: Rows) -> Tensor:
+    def product(self, rows: Batch) -> Tensor:
         return rows @ self.B
 
     def extra_repr(self) -> str:
@@ -92,30 +95,30 @@ def ease(
     Here users are weighted, G = X' W X, and dropout of the input is regularised for in expectation,
     G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020).
 
-    It works in place: next to B it takes memory for the histories and for :data:`CHUNK_SIZE` numbers.
-    Time grows with the cube of the items.
+    The computation is in place: in addition to B it takes memory for the histories and for
+    :data:`CHUNK_SIZE` numbers. Its time is cubic in the number of items.
 
     Args:
         interactions: the histories, X.
-        reg_weight: lambda, on the scale of G, whose diagonal counts users.
+        reg_weight: lambda, on the scale of G, whose diagonal is the number of users of each item.
         dropout_prob: p.
-        user_power: a user with n items weighs n^-user_power, scaled to a mean of 1; 0: all alike.
-        out: where B is worked out, such as a branch's own: contiguous, on the CPU; by default a new one.
+        user_power: the weight of a user with n items is n^-user_power, scaled to a mean of 1.
+        out: a matrix to write B into, contiguous and on the CPU; by default a new one.
 
     Returns:
         float32 ``[n_items, n_items]``, on the CPU.
 
     Raises:
-        ValueError: reg_weight is too small for the matrix to be inverted, or the result is not finite.
+        ValueError: reg_weight is too small to invert the matrix, or the result is not finite.
     """
     B = torch.empty(interactions.n_items, interactions.n_items) if out is None else out
     gram = B.numpy()
     weighted_gram(interactions, user_power, gram)
-    places = np.arange(len(gram))
-    gram[places, places] += reg_weight + dropout_prob / (1 - dropout_prob) * gram[places, places]
+    diagonal = np.diag_indices_from(gram)
+    gram[diagonal] += reg_weight + dropout_prob / (1 - dropout_prob) * gram[diagonal]
     inverse(gram)
-    gram /= -gram[places, places]
-    gram[places, places] = 0
+    gram /= -gram[diagonal]
+    gram[diagonal] = 0
     if not np.isfinite(gram.sum(dtype=np.float64)):
         raise Refused("linear_reg_weight is too large or too small: the linear branch is not finite")
     return B
@@ -123,7 +126,7 @@ def ease(
 
 def weighted_gram(interactions: Interactions, user_power: float, out: np.ndarray) -> None:
     """Write X' W X into ``out``: float32 ``[n_items, n_items]``."""
-    # scipy is imported where a branch is fitted: what serves one does without
+    # imported here, because serving must work without scipy
     from scipy.sparse import csr_matrix
 
     counts = interactions.offsets.diff().double()
@@ -140,14 +143,18 @@ def weighted_gram(interactions: Interactions, user_power: float, out: np.ndarray
 
 
 def inverse(matrix: np.ndarray) -> None:
-    """Put the inverse of a symmetric positive definite matrix in its place: float32 ``[n, n]``, contiguous,
-    or LAPACK would work on a copy."""
-    from scipy.linalg import lapack
+    """Invert a symmetric positive definite matrix in place.
 
-    # LAPACK reads columns where numpy has rows, so that the lower triangle of one is the upper of the other
-    factor, problem = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
+    Args:
+        matrix: float32 ``[n, n]``, contiguous, or LAPACK would work on a copy.
+    """
+    from scipy.linalg import get_lapack_funcs
+
+    # LAPACK is column-major and numpy row-major: the lower triangle of one is the upper triangle of the other
+    potrf, potri = get_lapack_funcs(("potrf", "potri"), (matrix.T,))
+    factor, problem = potrf(matrix.T, lower=True, clean=False, overwrite_a=True)
     if not problem:
-        factor, problem = lapack.spotri(factor, lower=True, overwrite_c=True)
+        factor, problem = potri(factor, lower=True, overwrite_c=True)
     if problem:
         raise Refused("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
     chunk = max(1, CHUNK_SIZE // len(matrix))

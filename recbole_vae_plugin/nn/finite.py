@@ -1,4 +1,4 @@
-"""A model whose scores are no numbers is not ranked: NaN would count as the highest score."""
+"""Checks that weights and scores are finite: NaN would rank as the highest score."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ class Diverged(Refused):
 
 
 def check_highest(scores: Tensor) -> None:
-    """Refuse scores of which the highest is none.
+    """Check that no score is NaN or plus infinity. Minus infinity marks excluded items.
 
     Args:
-        scores: any shape; NaN is the highest of any numbers it stands among.
+        scores: of any shape; their maximum is NaN if any of them is.
 
     Raises:
-        Diverged: NaN or infinity is among them. Minus infinity marks items that are left out.
+        Diverged: a score is NaN or plus infinity.
     """
     if not scores.numel():
         return
     highest = scores.max()
     if not highest < torch.inf:
-        raise Diverged(f"the model's scores hold {highest.item()}: {ADVICE}")
+        raise Diverged(f"the model's scores contain {highest.item()}: {ADVICE}")
 
 
 def check_weights(model: nn.Module) -> None:
-    """Refuse weights that are no numbers, those that a closed form or a search has set among them.
+    """Check that all weights are finite, including buffers that a closed form or a search has set.
 
     Raises:
-        Diverged: names one of them.
+        Diverged: a weight is NaN or infinite; the message names it.
     """
     for name, weight in chain(model.named_parameters(), model.named_buffers()):
-        # the least and the largest are NaN where one is, and take no memory beside a large matrix
-        numbers = weight.is_floating_point() and weight.numel()
-        if numbers and not torch.stack(torch.aminmax(weight.detach())).isfinite().all():
-            raise Diverged(f"the weights {name} hold NaN or infinity: {ADVICE}")
+        # the minimum and maximum are NaN if any entry is, and need no mask as large as the matrix
+        has_numbers = weight.is_floating_point() and weight.numel()
+        if has_numbers and not torch.stack(torch.aminmax(weight.detach())).isfinite().all():
+            raise Diverged(f"the weights {name} contain NaN or infinity: {ADVICE}")
 
 
 def check_quality(quality: float, of: str) -> None:
-    """Refuse a validation score that is no number: nothing is better or worse than it.
+    """Check that a validation score is finite: NaN cannot be compared.
 
     Args:
-        of: what was judged, for the message.
+        of: what was validated, for the message.
 
     Raises:
-        Diverged: names both.
+        Diverged: the score is NaN or infinite.
     """
     if not math.isfinite(quality):
         raise Diverged(f"the validation score of {of} is {quality}: {ADVICE}")

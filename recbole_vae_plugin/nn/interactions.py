@@ -1,26 +1,47 @@
-"""Who has which items, as sparse rows: the only form in which histories are kept."""
+"""Users' histories as sparse rows, the only form in which they are stored."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class SupportsMatmul(Protocol):
+    """The input of a first layer, sparse or dense: anything that can be multiplied by a weight matrix."""
+
+    def __matmul__(self, weight: Tensor, /) -> Tensor:
+        """The product with ``weight`` ``[n_items, width]``: ``[B, width]``."""
+        ...
+
+
+class Batch(SupportsMatmul, Protocol):
+    """The input of a network: B histories, as sparse :class:`Rows` or in an equivalent dense form."""
+
+    def l2_normalised(self) -> SupportsMatmul:
+        """Each history scaled to length 1."""
+        ...
+
+    def to_dense(self) -> Tensor:
+        """The histories as a tensor ``[B, n_items]``."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """A batch of B sparse rows over ``n_items`` items.
 
-    ``==`` and hashes go by identity, as those of tensors' modules do; :meth:`equal` compares entries.
+    ``==`` and ``hash`` compare identities; :meth:`equal` compares the entries.
 
     Attributes:
         items: int64 ``[nnz]``, the item ids, row after row.
         offsets: int64 ``[B + 1]``; row b is ``items[offsets[b]:offsets[b + 1]]``.
         values: float ``[nnz]``, the value of each entry.
-        n_items: the width of a row, as if it were dense.
+        n_items: the width of a dense row.
     """
 
     items: Tensor
@@ -33,22 +54,22 @@ class Rows:
 
     @cached_property
     def counts(self) -> Tensor:
-        """Entries in each row: int64 ``[B]``."""
+        """The number of entries in each row: int64 ``[B]``."""
         return self.offsets.diff()
 
     @cached_property
     def row_index(self) -> Tensor:
-        """The row that each entry belongs to: int64 ``[nnz]``."""
+        """The row of each entry: int64 ``[nnz]``."""
         rows = torch.arange(len(self), device=self.items.device)
         return rows.repeat_interleave(self.counts, output_size=len(self.items))
 
     def equal(self, other: Rows) -> bool:
-        """Whether the entries and their values are the same."""
-        mine, others = ((rows.items, rows.offsets, rows.values) for rows in (self, other))
-        return all(map(torch.equal, mine, others))
+        """Whether both have the same entries with the same values."""
+        own, others = ((rows.items, rows.offsets, rows.values) for rows in (self, other))
+        return all(map(torch.equal, own, others))
 
     def slice(self, begin: int, end: int) -> Rows:
-        """Rows ``begin`` to ``end``, without ``end``."""
+        """Rows ``begin`` to ``end``, exclusive."""
         if begin == 0 and end == len(self):
             return self
         first, last = self.offsets[begin].item(), self.offsets[end].item()
@@ -60,18 +81,18 @@ class Rows:
         )
 
     def with_values(self, values: Tensor) -> Rows:
-        """The same entries with other values, ``[nnz]``."""
+        """The same entries with different values, ``[nnz]``."""
         return replace(self, values=values)
 
     def without_zeros(self) -> Rows:
         """The same rows without the entries whose value is 0."""
-        kept = self.values != 0
-        before = torch.zeros(len(kept) + 1, dtype=torch.int64, device=kept.device)
-        torch.cumsum(kept, 0, out=before[1:])
-        return Rows(self.items[kept], before[self.offsets], self.values[kept], self.n_items)
+        nonzero = self.values != 0
+        n_before = torch.zeros(len(nonzero) + 1, dtype=torch.int64, device=nonzero.device)
+        torch.cumsum(nonzero, 0, out=n_before[1:])
+        return Rows(self.items[nonzero], n_before[self.offsets], self.values[nonzero], self.n_items)
 
     def sum(self, per_entry: Tensor) -> Tensor:
-        """Add up ``per_entry`` ``[nnz]`` within each row: ``[B]``."""
+        """Sum ``per_entry`` ``[nnz]`` over each row: ``[B]``."""
         return per_entry.new_zeros(len(self)).index_add(0, self.row_index, per_entry)
 
     def l2_normalised(self) -> Rows:
@@ -80,8 +101,10 @@ class Rows:
         return self.with_values(self.values / norms[self.row_index])
 
     def __matmul__(self, weight: Tensor) -> Tensor:
-        """The product with ``weight`` ``[n_items, width]``, which reads only the lines of the entries
-        that a row has: ``[B, width]``."""
+        """The product with ``weight`` ``[n_items, width]``: ``[B, width]``.
+
+        It only reads the rows of ``weight`` that belong to entries.
+        """
         return F.embedding_bag(
             self.items,
             weight,
@@ -92,32 +115,32 @@ class Rows:
         )
 
     def to_dense(self) -> Tensor:
-        """``[B, n_items]``: costs B x n_items numbers, so only where noise is dense anyway."""
+        """A tensor ``[B, n_items]``; only worth its memory if noise makes the input dense anyway."""
         dense = self.values.new_zeros(len(self), self.n_items)
         dense[self.row_index, self.items] = self.values
         return dense
 
 
 class Interactions(nn.Module):
-    """All users' histories in compressed sparse rows (CSR), moved with the model.
+    """All users' histories in compressed sparse rows (CSR), a module so that they move with the model.
 
-    Memory is 4 bytes an interaction and 8 bytes a user, whatever the longest history.
-    The buffers are not part of a state dict: they are data, not weights.
+    They take 4 bytes an interaction and 8 bytes a user, however long the longest history is.
+    The buffers are not part of the state dict: they are data, not weights.
 
     Args:
         users: int64 ``[N]``, the user of each interaction, in any order.
-        items: int64 ``[N]``, its item. A repeated (user, item) pair counts once.
+        items: int64 ``[N]``, the item of each interaction. A repeated (user, item) pair counts once.
         n_users: users are 0 .. n_users - 1.
         n_items: items are 0 .. n_items - 1.
 
     Raises:
-        ValueError: an id lies outside its range.
+        ValueError: an id is out of range.
     """
 
     offsets: Tensor
     items: Tensor
 
-    def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int):
+    def __init__(self, users: Tensor, items: Tensor, n_users: int, n_items: int) -> None:
         super().__init__()
         for name, ids, size in (("user", users, n_users), ("item", items, n_items)):
             if len(ids) and not (0 <= int(ids.min()) and int(ids.max()) < size):
@@ -133,20 +156,20 @@ class Interactions(nn.Module):
         self.register_buffer("items", pairs.remainder(n_items).int(), persistent=False)
 
     def users(self) -> Tensor:
-        """The user of each interaction, in order: int64 ``[nnz]``."""
+        """The user of each interaction, ascending: int64 ``[nnz]``."""
         counts = self.offsets.diff()
         return torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
 
     def pairs(self) -> Tensor:
-        """One number an interaction, user x n_items + item, ascending: int64 ``[nnz]``."""
+        """user x n_items + item for each interaction, ascending: int64 ``[nnz]``."""
         return self.users() * self.n_items + self.items
 
     def popularity(self) -> Tensor:
-        """How many users have each item: int64 ``[n_items]``."""
+        """The number of users of each item: int64 ``[n_items]``."""
         return self.items.bincount(minlength=self.n_items)
 
     def rows(self, users: Tensor) -> Rows:
-        """The histories of ``users`` (int64 ``[B]``), each entry with value 1."""
+        """The histories of ``users`` (int64 ``[B]``); every entry has the value 1."""
         starts = self.offsets[users]
         counts = self.offsets[users + 1] - starts
         offsets = torch.zeros(len(users) + 1, dtype=torch.int64, device=users.device)
@@ -160,9 +183,9 @@ class Interactions(nn.Module):
     def extra_repr(self) -> str:
         return f"users={len(self.offsets) - 1}, items={self.n_items}, interactions={len(self.items)}"
 
-    def __deepcopy__(self, memo) -> Interactions:
-        # Never written to, so a copied model (RecBole copies one to count FLOPs) shares the
-        # tensors; the module itself is new, because RecBole hangs its counters on the copy.
+    def __deepcopy__(self, memo: dict[int, Any]) -> Interactions:
+        # The tensors are never written to, so a copy of the model (RecBole makes one to count FLOPs) shares
+        # them. The module itself is new, because RecBole attaches its counters to the copy.
         shared = Interactions.__new__(Interactions)
         nn.Module.__init__(shared)
         shared.n_items = self.n_items

@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """bfloat16 has too few digits for a difference of nearly equal numbers, or for small noise."""
+    """Upcast half precision, which is too coarse for differences of nearly equal numbers or small noise."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mu, exp(logvar)) || N(0, 1)), summed over the latent axis.
+    """KL(N(mu, exp(logvar)) || N(0, 1)), summed over the latent dimensions.
 
     Kingma & Welling (2014), appendix B. Both arguments ``[B, d]``; returns ``[B]`` in nats.
     """
@@ -24,9 +24,9 @@ def linear_annealing(updates: Tensor, total_anneal_steps: int, anneal_cap: float
     """beta = min(anneal_cap, updates / total_anneal_steps) (Liang et al. 2018).
 
     Args:
-        updates: how many optimiser steps have begun, a tensor of shape ``[]``.
-        total_anneal_steps: steps to reach 1, so that the cap is reached after
-            ``anneal_cap * total_anneal_steps``; 0 holds beta at the cap.
+        updates: the number of optimiser steps so far, including the current one: a tensor of shape ``[]``.
+        total_anneal_steps: the number of steps to reach 1, so that the cap is reached after
+            ``anneal_cap * total_anneal_steps``; with 0, beta is always the cap.
         anneal_cap: the largest weight.
     """
     if total_anneal_steps == 0:

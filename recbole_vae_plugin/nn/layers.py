@@ -1,4 +1,4 @@
-"""The layers at the two wide ends of an autoencoder, and the activations between them."""
+"""The input and output layers of an autoencoder, and the activations of its hidden layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, empty, nn
 
-from recbole_vae_plugin.nn.interactions import Rows
+from recbole_vae_plugin.nn.interactions import SupportsMatmul
 from recbole_vae_plugin.settings.registry import Registry
 
 #: Name -> class.
@@ -30,19 +30,19 @@ for _name, _activation in {
 
 
 class InputLayer(nn.Module):
-    """A linear layer over item rows that reads only the entries a row has.
+    """A linear layer over sparse rows that only reads the weights of their entries.
 
-    The same function and gradients as ``nn.Linear(n_items, out_features)`` on the dense
-    row. The weight is stored as ``[n_items, out_features]``, one contiguous line an item.
+    It has the same output and gradients as ``nn.Linear(n_items, out_features)`` on dense rows. The weight
+    is stored as ``[n_items, out_features]``, so that the weights of an item are contiguous.
     """
 
-    def __init__(self, n_items: int, out_features: int):
+    def __init__(self, n_items: int, out_features: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(empty(n_items, out_features))
         self.bias = nn.Parameter(empty(out_features))
 
-    def forward(self, rows: Rows | Tensor) -> Tensor:
-        """``rows``: B sparse rows, or a dense ``[B, n_items]``. Returns ``[B, out_features]``."""
+    def forward(self, rows: SupportsMatmul) -> Tensor:
+        """Maps B sparse rows, or a dense ``[B, n_items]``, to ``[B, out_features]``."""
         return rows @ self.weight + self.bias
 
     def extra_repr(self) -> str:
@@ -50,24 +50,28 @@ class InputLayer(nn.Module):
 
 
 class OutputLayer(nn.Linear):
-    """A linear layer that scores all items, or one given item a row."""
+    """A linear layer that scores all items, or a single item per row."""
 
-    def forward(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
-        """``hidden`` ``[B, in_features]``.
+    def forward(self, input: Tensor, items: Tensor | None = None) -> Tensor:
+        """Score items.
 
-        Returns ``[B, n_items]``, or, with ``items`` int64 ``[B]``, the score of ``items[b]``
-        in row b: ``[B]``, at the cost of B items instead of the whole catalogue.
+        Args:
+            input: hidden states, ``[B, in_features]``.
+            items: int64 ``[B]``, the only item to score in each row.
+
+        Returns:
+            ``[B, n_items]``, or, with ``items``, ``[B]``, at the cost of B items instead of B catalogues.
         """
         if items is None:
-            return super().forward(hidden)
-        return (hidden * self.weight[items]).sum(-1) + self.bias[items]
+            return super().forward(input)
+        return (input * self.weight[items]).sum(-1) + self.bias[items]
 
 
-def hidden_layers(sizes: Sequence[int], activation: str, first: type[nn.Module] = nn.Linear):
-    """``len(sizes) - 1`` linear layers from ``sizes[0]`` to ``sizes[-1]``, each activated.
+def hidden_layers(sizes: Sequence[int], activation: str, first: type[nn.Module] = nn.Linear) -> nn.Sequential:
+    """``len(sizes) - 1`` activated linear layers from ``sizes[0]`` to ``sizes[-1]``.
 
     Args:
-        sizes: widths, input first.
+        sizes: the widths, beginning with the input's.
         activation: a name in :data:`ACTIVATIONS`.
         first: the class of the first layer; the others are ``nn.Linear``.
     """
@@ -79,7 +83,7 @@ def hidden_layers(sizes: Sequence[int], activation: str, first: type[nn.Module] 
 
 
 def xavier_normal(module: nn.Module) -> None:
-    """Xavier-normal weights and zero biases for every layer of this package (for ``apply``)."""
+    """Initialise a layer with Xavier-normal weights and zero biases; for ``nn.Module.apply``."""
     if isinstance(module, (nn.Linear, InputLayer)):
         nn.init.xavier_normal_(module.weight)
         nn.init.zeros_(module.bias)

@@ -1,4 +1,4 @@
-"""A linear item-item model whose scores are added to the deep one's: the `linear_branch` axis."""
+"""A linear item-item model whose scores are added to the autoencoder's: the `linear_branch` axis."""
 
 from __future__ import annotations
 
@@ -10,88 +10,95 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recbole_vae_plugin.nn.interactions import Interactions, Rows
+from recbole_vae_plugin.nn.interactions import Batch, Interactions, Rows
 from recbole_vae_plugin.settings.keys import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Number, Optional
 
-#: Numbers of products that are kept while weights are tried: 512 MiB.
-MAX_KEPT = 2**27
+#: The most numbers in the products that are cached while the weight is tuned (float32: 512 MiB).
+MAX_CACHED = 2**27
 
 
 class LinearBranch(nn.Module):
     """Adds ``weight`` x :meth:`product` to the scores of a history x of zeros and ones.
 
-    What a branch consists of are buffers: closed forms and choices, not gradients, set them; checkpoints
-    carry them. A subclass has a :meth:`fit` and a :meth:`product`.
+    Its parameters are buffers, which checkpoints include: they are set by a closed form or a search, not
+    by gradients. A subclass implements :meth:`fit` and :meth:`product`.
 
     Args:
         n_items: size of the catalogue.
 
     Attributes:
-        weight: float32 ``[]``, in units of the deep model's scores.
+        weight: float32 ``[]``, relative to the autoencoder's scores.
     """
 
     weight: Tensor
 
     @dataclass(frozen=True)
     class Settings:
+        """The keys of every linear branch."""
+
         weight: float | None = setting(
             None,
             Optional(Number(0)),
-            "With a linear branch: the factor before its scores; ~: chosen anew at each validation by the "
-            "valid_metric, 1 without validation.",
+            "With a linear branch: the weight of its scores; ~: tuned for the valid_metric at each "
+            "validation, 1 without validation.",
             key="linear_weight",
         )
 
-    def __init__(self, n_items: int):
+    def __init__(self, n_items: int) -> None:
         super().__init__()
         self.register_buffer("weight", torch.ones(()))
-        self._kept: list[tuple[Rows, Tensor]] | None = None
+        self._cache: list[tuple[Rows, Tensor]] | None = None
 
     @staticmethod
     def check_catalogue(n_items: int) -> None:
-        """Refuse a catalogue that is too large.
+        """Check that the branch supports a catalogue of this size.
 
         Raises:
-            ValueError: names the key, the value and what is allowed.
+            ValueError: it is too large; the message names the key, the value and what is allowed.
         """
 
     def fit(self, interactions: Interactions, settings: Any) -> None:
-        """Compute the branch from the training histories.
+        """Fit the branch to the training histories.
 
         Args:
-            settings: an instance of the class' ``Settings``.
+            interactions: the histories.
+            settings: an instance of the class's ``Settings``.
         """
         raise NotImplementedError
 
-    def product(self, rows: Rows) -> Tensor:
-        """The branch's own scores of all items: ``[B, n_items]``."""
+    def product(self, rows: Batch) -> Tensor:
+        """The unweighted scores of all items: ``[B, n_items]``."""
         raise NotImplementedError
 
-    def forward(self, rows: Rows) -> Tensor:
-        """Returns ``[B, n_items]``."""
-        return self.weight * self._product(rows)
+    def forward(self, rows: Batch) -> Tensor:
+        """The weighted scores of all items: ``[B, n_items]``."""
+        if self._cache is None or not isinstance(rows, Rows):
+            return self.weight * self.product(rows)
+        return self.weight * self._cached_product(rows, self._cache)
 
     @contextmanager
-    def keeping_products(self) -> Iterator[None]:
-        """Within it rows that come again, as with one weight after another, cost no second product, up to
-        :data:`MAX_KEPT` numbers of them. The branch must stay as it is."""
-        self._kept = []
+    def caching_products(self) -> Iterator[None]:
+        """Return a context manager in which products are cached, up to :data:`MAX_CACHED` numbers.
+
+        Scoring the same rows with one weight after another then costs a single product. Only the weight may
+        change meanwhile.
+        """
+        self._cache = []
         try:
             yield
         finally:
-            self._kept = None
+            self._cache = None
 
-    def _product(self, rows: Rows) -> Tensor:
-        for before, product in self._kept or ():
-            if rows.equal(before):
+    def _cached_product(self, rows: Rows, cache: list[tuple[Rows, Tensor]]) -> Tensor:
+        for cached_rows, product in cache:
+            if rows.equal(cached_rows):
                 return product
         product = self.product(rows)
-        if self._kept is not None:
-            kept = sum(product.numel() for _, product in self._kept)
-            if kept + product.numel() <= MAX_KEPT:
-                self._kept.append((rows, product))
+        n_cached = sum(cached.numel() for _, cached in cache)
+        if n_cached + product.numel() <= MAX_CACHED:
+            cache.append((rows, product))
         return product
 
 
@@ -99,5 +106,5 @@ class LinearBranch(nn.Module):
 LINEAR_BRANCHES: Registry[type[LinearBranch]] = Registry("linear branch", key="linear_branch")
 register_linear_branch = LINEAR_BRANCHES.register
 
-#: The value of `linear_branch` that means no branch.
+#: The value of `linear_branch` for a model without one.
 NO_BRANCH = "none"

@@ -1,4 +1,4 @@
-"""From a model's settings to its network: the one place where keys become layers."""
+"""Building a network from a model's settings."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from recbole_vae_plugin.nn.settings import Settings
 
 
 def build_network(settings: Settings, n_items: int) -> AutoEncoder:
-    """The network of these settings, with fresh weights.
+    """Build the network of these settings, with newly initialised weights.
 
-    Training, and serving without RecBole, both build it here, so that a bundle needs to hold the
-    settings and the weights only.
+    Training and serving without RecBole share this function, so that a bundle only needs to contain the
+    settings and the weights.
 
     Args:
-        settings: checked keys.
-        n_items: width of a history and of the scores, RecBole's padding item included.
+        settings: the checked keys.
+        n_items: the width of a history and of the scores, including RecBole's padding item.
     """
     values, activation = settings.components, settings.activation
     widths = [n_items, *settings.mlp_hidden_size]

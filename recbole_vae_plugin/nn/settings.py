@@ -1,4 +1,4 @@
-"""The keys of the models: what they choose, and those of the components that can be chosen."""
+"""The keys of the models: those that select components, and those of the components themselves."""
 
 from __future__ import annotations
 
@@ -27,64 +27,65 @@ from recbole_vae_plugin.settings.validation import (
     sizes,
 )
 
-#: Kinds of components whose keys belong to the network's settings.
-PARTS: tuple[Registry, ...] = (ENCODERS, DENOISING, LIKELIHOODS)
+#: The kinds of components whose keys belong to the settings of the network.
+COMPONENTS: tuple[Registry[Any], ...] = (ENCODERS, DENOISING, LIKELIHOODS)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Checked values of the keys that describe a network.
+    """The checked values of the keys that describe a network.
 
     Attributes:
-        head: name of the head; the model's, no key.
-        components: key -> checked value, for each key of the components that can be chosen.
+        head: the name of the head, which is determined by the model and not a key.
+        components: key -> checked value, for every key of the components.
     """
 
     encoder: str = setting(
         "mlp",
         OneOf(ENCODERS),
-        "Layers of the encoder: one after the other; each adding up all before, with layer normalisation "
-        "(RecVAE); or with gates (Kim & Suh 2019)",
+        "Layers of the encoder: stacked; densely connected with layer normalisation (RecVAE); or gated "
+        "(Kim & Suh 2019)",
     )
-    mlp_hidden_size: tuple[int, ...] = setting((600,), Sizes(), "The hidden layers of the encoder.")
-    latent_dimension: int = setting(200, Integer(1), "The size of the code z itself, whatever the head.")
-    decoder_hidden_size: tuple[int, ...] | None = setting(
+    mlp_hidden_size: tuple[int, ...] = setting((600,), Sizes(), "The widths of the encoder's hidden layers.")
+    latent_dimension: int = setting(200, Integer(1), "The number of dimensions of z.")
+    # from_config replaces None by the encoder's widths
+    decoder_hidden_size: tuple[int, ...] = setting(
         None,
         Optional(Sizes()),
-        "The hidden layers of the decoder; ~: the encoder's, mirrored; []: none.",
+        "The widths of the decoder's hidden layers; ~: the encoder's, mirrored; []: none.",
     )
     activation: str = setting("tanh", OneOf(ACTIVATIONS), "Activation of the hidden layers")
-    denoising: str = setting("dropout", OneOf(DENOISING), "Noise on the input while training")
+    denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
     loss_type: str = setting("CE", OneOf(LIKELIHOODS), "Reconstruction likelihood over all items")
     ema_decay: float = setting(
         0.0,
         Number(0, below=1),
-        "Weights averaged over the steps are scored and saved: average = decay * average + (1 - decay) * "
-        "weights; 0: the last weights.",
+        "The decay of an exponential moving average of the weights, which is evaluated and saved in their "
+        "place; 0: no average.",
     )
     linear_branch: str = setting(
         NO_BRANCH,
         OneOfOrNone(LINEAR_BRANCHES),
-        "A linear item-item model whose scores are added, in closed form from the training data (EASE)",
+        "A linear item-item model whose scores are added, with a closed-form solution (EASE)",
     )
     head: str = ""
     components: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def every_key(cls, head: str) -> list[Key]:
-        """Every key of a network with that head."""
-        own_keys = HEADS.settings_of(head)
-        parts = [key for registry in PARTS for key in registry.all_keys()]
-        return [*keys_of(cls), *parts, *(keys_of(own_keys) if own_keys else [])]
+        """Every key of a network with this head."""
+        head_settings = HEADS.settings_of(head)
+        component_keys = [key for registry in COMPONENTS for key in registry.all_keys()]
+        return [*keys_of(cls), *component_keys, *(keys_of(head_settings) if head_settings else [])]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], head: str, n_items: int | None = None) -> Settings:
-        """Read and check.
+        """Read the settings from a config, and check them.
 
         Args:
             config: RecBole's ``Config``, or a dict.
-            head: name of the model's head.
-            n_items: size of the catalogue, where it is known already.
+            head: the name of the model's head.
+            n_items: the size of the catalogue, if it is already known.
 
         Raises:
             ValueError: a value is not allowed.
@@ -101,63 +102,65 @@ class Settings:
         branch = values["linear_branch"]
         if branch != NO_BRANCH and n_items is not None:
             LINEAR_BRANCHES[branch].check_catalogue(n_items)
-        components = {}
-        for registry in PARTS:
+        components: dict[str, Any] = {}
+        for registry in COMPONENTS:
             components |= registry.check(config, values[registry.key])
-        own_keys = HEADS.settings_of(head)
-        for key in keys_of(own_keys) if own_keys else ():
+        head_settings = HEADS.settings_of(head)
+        for key in keys_of(head_settings) if head_settings else ():
             components[key.name] = checked(key, config)
         return cls(**values, head=head, components=components)
 
     def as_dict(self) -> dict[str, Any]:
-        """Key -> value, with the keys of the components, without the head."""
-        own = {one.name: getattr(self, one.name) for one in fields(self)}
-        del own["head"], own["components"]
-        return own | dict(self.components)
+        """Key -> value, including the keys of the components, but not the head."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        del values["head"], values["components"]
+        return values | dict(self.components)
 
 
 @dataclass(frozen=True)
 class KLSettings:
-    """Checked values of the keys that only the variational heads have."""
+    """The checked values of the keys that only variational models have."""
 
-    anneal_cap: float = setting(0.2, Number(0), "The largest weight of the KL term.")
+    anneal_cap: float = setting(0.2, Number(0), "The maximum weight of the KL term.")
     total_anneal_steps: int | None = setting(
         None,
         Optional(Integer(0)),
-        "Weight of the KL term = min(anneal_cap, updates / total_anneal_steps); 0: always anneal_cap; ~: "
-        "such that the cap is reached after 10 epochs.",
+        "Weight of the KL term = min(anneal_cap, updates / total_anneal_steps); 0: always anneal_cap; ~: the "
+        "cap is reached after 10 epochs.",
     )
-    kl_reduction: str = setting("mean", OneOf(("mean", "sum")), "KL term over the users of a batch")
+    kl_reduction: str = setting(
+        "mean", OneOf(("mean", "sum")), "Reduction of the KL term over the users of a batch"
+    )
     kl_weighting: str = setting(
         "none",
         OneOf(("none", "profile_length")),
-        "'profile_length': the KL term of each user times the length of the user's history (RecVAE)",
+        "'profile_length': multiplies each user's KL term by the length of their history (RecVAE)",
     )
     prior: str = setting(
         "standard",
         OneOf(PRIORS),
-        "What codes are expected to look like: N(0, 1), a mixture with the codes of an earlier encoder "
-        "(RecVAE), or a mixture of the codes of learnt histories (VampPrior)",
+        "The prior p(z): N(0, 1), a mixture with the posterior of an earlier encoder (RecVAE), or a "
+        "mixture of the posteriors of learnt pseudo-inputs (VampPrior)",
     )
     alternating_updates: tuple[int, ...] | None = setting(
         None,
         Optional(Sizes()),
-        "How often an epoch trains the encoder and then the decoder, which sees no input noise, such as "
-        "[3, 1] (RecVAE); ~: both together, once.",
+        "The number of passes over the users per epoch that train the encoder, and then the decoder, without "
+        "input noise, such as [3, 1] (RecVAE); ~: one pass that trains both.",
     )
 
-    #: With `total_anneal_steps: ~`, beta reaches its cap after this many epochs: early
-    #: enough that RecBole's early stopping (ten evaluations) cannot end a run before.
+    #: With `total_anneal_steps: ~`, beta reaches its cap after this many epochs, before RecBole's early
+    #: stopping (after ten evaluations) can end a run.
     ANNEAL_EPOCHS = 10
 
     @classmethod
     def every_key(cls) -> list[Key]:
-        """Every key of a variational model that others do not have."""
+        """Every key that only variational models have."""
         return [*keys_of(cls), *PRIORS.all_keys()]
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> KLSettings:
-        """Read and check; see :meth:`Settings.from_config`."""
+        """Read the settings from a config, and check them; see :meth:`Settings.from_config`."""
         settings = read(cls, config)
         updates = settings.alternating_updates
         if updates is not None and len(updates) != 2:
@@ -166,10 +169,10 @@ class KLSettings:
         return settings
 
     def anneal_steps(self, steps_per_epoch: int) -> int:
-        """Steps until the KL term would have weight 1, see ``nn.kl.linear_annealing``.
+        """The number of steps until the KL term would have weight 1, see ``nn.kl.linear_annealing``.
 
         Args:
-            steps_per_epoch: optimiser steps in which each user comes by once.
+            steps_per_epoch: the number of optimiser steps in a pass over all users.
         """
         if self.total_anneal_steps is not None:
             return self.total_anneal_steps

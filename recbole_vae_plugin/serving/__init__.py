@@ -1,4 +1,4 @@
-"""A trained model without RecBole: checkpoint → bundle → recommender, many users, ONNX.
+"""Serving a trained model without RecBole: bundles, recommendations for one or many users, ONNX.
 
-Nothing here imports RecBole; what reads its checkpoints is in :mod:`recbole_vae_plugin.integration`.
+Nothing here imports RecBole; :mod:`recbole_vae_plugin.conversion` makes a bundle of a checkpoint.
 """

@@ -1,4 +1,4 @@
-"""Recommendations for a file of users, a part at a time."""
+"""Recommendations for a file of users, processed in chunks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from tqdm import tqdm
 
@@ -17,22 +17,22 @@ from recbole_vae_plugin.serving.recommender import Recommender
 from recbole_vae_plugin.settings.validation import refuse
 from recbole_vae_plugin.system.atomic import replacing
 
-#: Users that are ranked, and lines that are held, at once.
-PART = 1024
-#: Bad lines that are reported one by one; of the rest only the number is.
-REPORTED = 20
-LINE = '{"user": "ann", "items": ["1", "50"]}'
+#: The number of users to rank at once, and of lines to hold in memory.
+CHUNK_SIZE = 1024
+#: The number of bad lines to report one by one; the others are only counted.
+MAX_REPORTED = 20
+EXAMPLE_LINE = '{"user": "ann", "items": ["1", "50"]}'
 
 
 @dataclass
 class Summary:
-    """What became of a file of users.
+    """The outcome of a batch of recommendations.
 
     Attributes:
-        users: who got recommendations.
-        bad_lines: lines that were skipped.
-        unknown: items that were skipped.
-        popular: users without a known item, who got the popular ones.
+        users: the number of users with recommendations.
+        bad_lines: the number of lines that were skipped.
+        unknown: the items that were skipped.
+        popular: the number of users without a known item, to whom the most popular items were recommended.
     """
 
     users: int = 0
@@ -48,26 +48,26 @@ class Summary:
         if self.unknown.count:
             parts.append(str(self.unknown))
         if self.popular:
-            parts.append(f"users without a known item, who get the popular ones: {self.popular}")
+            parts.append(f"users without a known item, who get the most popular ones: {self.popular}")
         return f"users: {self.users}; warnings: {warnings}" + "".join(f"\n  {part}" for part in parts)
 
 
 def recommend_many(recommender: Recommender, source: Path, target: Path, k: int) -> Summary:
-    """Recommend to each user of a file; ``target`` is written whole or not at all.
+    """Recommend items to each user in a file, in chunks of :data:`CHUNK_SIZE` users.
 
     A line of ``source`` is an object with ``user``, a string or a number, and ``items``, a list of item
-    ids. A line of ``target`` has that ``user``, the recommended ``items``, best first, their ``scores``,
-    and ``popular``, which says whether they are the popular items for want of a known one. Lines that
-    cannot be understood are reported on standard error and skipped; empty ones are passed over. No
-    more than :data:`PART` users are held at once.
+    ids. A line of ``target`` has the same ``user``, the recommended ``items``, best first, their ``scores``,
+    and ``popular``: whether these are the most popular items because the user has no known one. Invalid
+    lines are reported on standard error and skipped; empty lines are ignored. ``target`` is written
+    atomically.
 
     Raises:
-        ValueError: there is no such source, none of its lines can be understood, or it is the target.
+        ValueError: ``source`` does not exist, has no valid line, or is the same file as ``target``.
     """
     if not source.is_file():
-        refuse("--input", str(source), "a file with one JSON object a line")
+        refuse("--input", str(source), "a file with one JSON object per line")
     if target.resolve() == source.resolve():
-        refuse("--output", str(target), "another file than --input")
+        refuse("--output", str(target), "a different file than --input")
     summary = Summary()
     with (
         source.open("rb") as lines,
@@ -77,41 +77,45 @@ def recommend_many(recommender: Recommender, source: Path, target: Path, k: int)
             desc="recommending", total=source.stat().st_size, unit="B", unit_scale=True, disable=None
         ) as progress,
     ):
-        users = understood(lines, progress, summary)
-        while part := list(islice(users, PART)):
-            for line in answers(recommender, part, k, summary):
+        users = read_users(lines, progress, summary)
+        while chunk := list(islice(users, CHUNK_SIZE)):
+            for line in recommendations(recommender, chunk, k, summary):
                 out.write(json.dumps(line, allow_nan=False) + "\n")
         if summary.bad_lines and not summary.users:
-            refuse("--input", str(source), f"a file with lines such as {LINE}; none of its lines is one")
+            refuse(
+                "--input",
+                str(source),
+                f"a file with lines such as {EXAMPLE_LINE}; none of its lines is valid",
+            )
     return summary
 
 
-def understood(lines: BinaryIO, progress: tqdm, summary: Summary) -> Iterator[tuple[Any, list[str]]]:
-    """The user and the items of each line that has them."""
+def read_users(lines: BinaryIO, progress: tqdm, summary: Summary) -> Iterator[tuple[Any, list[str]]]:
+    """The user and the items of each valid line; the others are reported."""
     for number, line in enumerate(lines, start=1):
         progress.update(len(line))
         if not line.strip():
             continue
         try:
-            found = read_line(line)
+            user = read_line(line)
         except (ValueError, RecursionError) as problem:
             summary.bad_lines += 1
-            if summary.bad_lines <= REPORTED:
+            if summary.bad_lines <= MAX_REPORTED:
                 progress.write(f"line {number} skipped: {problem}", file=sys.stderr)
             continue
         summary.users += 1
-        yield found
+        yield user
 
 
 def read_line(line: bytes) -> tuple[Any, list[str]]:
     """The user and the items of a line.
 
     Raises:
-        ValueError: it does not have them.
+        ValueError: the line is invalid.
     """
-    content = json.loads(line, parse_constant=no_number)
+    content = json.loads(line, parse_constant=refuse_constant)
     if not isinstance(content, dict) or not {"user", "items"} <= content.keys():
-        raise ValueError(f"allowed: an object such as {LINE}")
+        raise ValueError(f"allowed: an object such as {EXAMPLE_LINE}")
     user, items = content["user"], content["items"]
     if not isinstance(user, (str, int, float)):
         refuse("user", user, "a string or a number")
@@ -120,19 +124,19 @@ def read_line(line: bytes) -> tuple[Any, list[str]]:
     return user, [item_id(item) for item in items]
 
 
-def no_number(name: str) -> None:
-    """NaN and Infinity, which Python reads and JSON does not have."""
+def refuse_constant(name: str) -> NoReturn:
+    """Reject NaN and Infinity, which Python's parser accepts although they are not JSON."""
     raise ValueError(f"{name} is not JSON")
 
 
-def answers(
-    recommender: Recommender, part: list[tuple[Any, list[str]]], k: int, summary: Summary
-) -> Iterator[dict]:
-    """A line of output for each user of a part."""
-    histories = read_histories([items for _, items in part], recommender.vocabulary)
+def recommendations(
+    recommender: Recommender, chunk: list[tuple[Any, list[str]]], k: int, summary: Summary
+) -> Iterator[dict[str, Any]]:
+    """The line of output for each user of a chunk."""
+    histories = read_histories([items for _, items in chunk], recommender.vocabulary)
     summary.unknown.add(histories.unknown.first, histories.unknown.count)
     popular = (histories.rows.counts == 0).tolist()
     summary.popular += sum(popular)
-    for (user, _), found, is_popular in zip(part, recommender.rank(histories, k), popular):
-        ids, scores = ([one[place] for one in found] for place in (0, 1))
+    for (user, _), ranked, is_popular in zip(chunk, recommender.rank(histories, k), popular):
+        ids, scores = [item for item, _ in ranked], [score for _, score in ranked]
         yield {"user": user, "items": ids, "scores": scores, "popular": is_popular}

@@ -1,14 +1,14 @@
-"""A trained model as one file that needs neither RecBole nor its data set, and holds no code.
+"""A trained model as a single file that needs neither RecBole nor the data set, and contains no code.
 
 A bundle is a zip archive without compression:
 
-* ``manifest.json``: format and version, the model's name, head and settings, the number of the
-  network's columns, and the size and SHA-256 of the other two;
+* ``manifest.json``: format and version, the model's name, head and settings, the number of columns
+  of the network, and the size and SHA-256 of the other two members;
 * ``weights.safetensors``: the network's state dict;
 * ``items.json``: ``ids``, ``popularity`` and ``titles`` (or null), in the order of the columns, which
   begin after RecBole's padding.
 
-The same model makes the same bytes.
+Writing is reproducible: the same model results in the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import safetensors.torch
 import torch
@@ -38,24 +38,28 @@ from recbole_vae_plugin.system.atomic import replacing
 FORMAT = "recbole-vae bundle"
 VERSION = 1
 MANIFEST, WEIGHTS, ITEMS = "manifest.json", "weights.safetensors", "items.json"
-#: A manifest is a page of text; what is larger is none.
-MOST_MANIFEST = 2**20
+#: A manifest is about a page of text; a larger one is rejected.
+MAX_MANIFEST_BYTES = 2**20
+
+
+#: The type of a value in the manifest.
+T = TypeVar("T")
 
 
 class BundleError(Refused):
-    """A file is no bundle, or a damaged one, or one from a newer version."""
+    """A file is not a bundle, is damaged, or is of a newer version."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """All that serving a trained model takes.
+    """Everything that is needed to serve a trained model.
 
     Attributes:
-        model: its name in RecBole.
-        dataset: the name of the data set that it was trained on.
-        settings: the checked keys that describe its network.
+        model: the name of the model in RecBole.
+        dataset: the name of the data set it was trained on.
+        settings: the checked keys that describe the network.
         network: in evaluation mode, on the CPU.
-        vocabulary: its items.
+        vocabulary: the items.
     """
 
     model: str
@@ -66,18 +70,18 @@ class Bundle:
 
 
 def write_bundle(bundle: Bundle, file: Path) -> None:
-    """Write a bundle, whole or not at all. An older bundle of that name is replaced.
+    """Write a bundle atomically. An existing bundle of the same name is replaced.
 
     Raises:
-        BundleError: something other than a bundle is there.
+        BundleError: the file exists and is something other than a bundle.
     """
     if file.exists() and not is_bundle(file):
-        raise BundleError(f"{file}: exists and is no bundle; remove it, or choose another name")
-    # copies: tensors that share memory would be refused
+        raise BundleError(f"{file}: exists and is not a bundle; remove it or choose another name")
+    # copies, because safetensors rejects tensors that share memory
     weights = {name: tensor.detach().cpu().clone() for name, tensor in bundle.network.state_dict().items()}
     vocabulary = bundle.vocabulary
     items = {"ids": vocabulary.ids, "popularity": vocabulary.popularity, "titles": vocabulary.titles}
-    parts = {
+    members = {
         WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}),
         ITEMS: json.dumps(items).encode(),
     }
@@ -89,21 +93,21 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
         "head": bundle.settings.head,
         "settings": bundle.settings.as_dict(),
         "columns": vocabulary.width,
-        "files": {name: fingerprint(content) for name, content in parts.items()},
+        "files": {name: fingerprint(content) for name, content in members.items()},
     }
     with replacing(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in {MANIFEST: json.dumps(manifest, indent=1).encode(), **parts}.items():
-            # without the time of writing, which a bare name would bring in
+        for name, content in {MANIFEST: json.dumps(manifest, indent=1).encode(), **members}.items():
+            # a bare name would add the current time
             archive.writestr(zipfile.ZipInfo(name), content)
 
 
 def fingerprint(content: bytes) -> dict[str, Any]:
-    """Size in bytes and SHA-256 of a part."""
+    """Size in bytes and SHA-256 of a member."""
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def is_bundle(file: Path) -> bool:
-    """Whether the file says of itself that it is a bundle, of whatever version."""
+    """Whether the file claims to be a bundle, of any version."""
     try:
         with open_archive(file) as archive:
             return read_manifest(archive)["format"] == FORMAT
@@ -112,106 +116,106 @@ def is_bundle(file: Path) -> bool:
 
 
 def read_bundle(file: str | Path) -> Bundle:
-    """Read and check a bundle. Nothing in it is unpickled or run.
+    """Read and validate a bundle. Nothing in it is unpickled or executed.
 
     Raises:
-        BundleError: the file is missing, truncated, altered, of another kind or of a newer version, or
-            its parts do not fit one another; the message names the file and what is wrong.
+        BundleError: the file is missing, truncated, altered, not a bundle or of a newer version, or its
+            members do not match; the message names the file and the problem.
     """
     file = Path(file)
     try:
         with open_archive(file) as archive:
             manifest = read_manifest(archive)
             check_version(manifest)
-            weights, items = (read_part(archive, manifest, name) for name in (WEIGHTS, ITEMS))
+            weights, items = (read_member(archive, manifest, name) for name in (WEIGHTS, ITEMS))
         return assemble(manifest, weights, items)
     except ValueError as problem:
         raise BundleError(f"{file}: {problem}") from problem
 
 
 def open_archive(file: Path) -> zipfile.ZipFile:
-    """Open a bundle's archive, whose parts are as large as they say."""
+    """Open the archive of a bundle, and check that its members are uncompressed."""
     try:
         archive = zipfile.ZipFile(file)
     except FileNotFoundError as problem:
-        raise BundleError("there is no such file") from problem
+        raise BundleError("the file does not exist") from problem
     except OSError as problem:
         raise BundleError(f"cannot be read: {problem.strerror}") from problem
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
-        raise BundleError(f"is no bundle, or only a part of one: {problem}") from problem
+        raise BundleError(f"is not a bundle, or is truncated: {problem}") from problem
     names = archive.namelist()
     stored = all(
-        part.compress_type == zipfile.ZIP_STORED and part.compress_size == part.file_size
-        for part in archive.infolist()
+        member.compress_type == zipfile.ZIP_STORED and member.compress_size == member.file_size
+        for member in archive.infolist()
     )
     if len(set(names)) < len(names) or not stored:
         archive.close()
-        raise BundleError("is no bundle: it has compressed parts, or two of one name")
+        raise BundleError("is not a bundle: it has compressed members, or two of the same name")
     return archive
 
 
 def read_stored(archive: zipfile.ZipFile, name: str) -> bytes:
-    """The bytes of a part. Without compression they are no more than the file holds."""
+    """The bytes of a member. As it is uncompressed, they cannot exceed the size of the file."""
     try:
         return archive.read(name)
     except KeyError as problem:
-        raise BundleError(f"is no bundle: {name} is missing") from problem
+        raise BundleError(f"is not a bundle: {name} is missing") from problem
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError) as problem:
         raise BundleError(f"{name} is damaged: {problem}") from problem
 
 
 def read_json(content: bytes, name: str) -> dict[str, Any]:
-    """A part that is one JSON object."""
+    """Parse a member that consists of one JSON object."""
     try:
         result = json.loads(content)
     except (ValueError, RecursionError) as problem:
-        raise BundleError(f"{name} is no JSON: {problem}") from problem
+        raise BundleError(f"{name} is not JSON: {problem}") from problem
     if not isinstance(result, dict):
-        raise BundleError(f"{name} holds a {type(result).__name__}, and not an object")
+        raise BundleError(f"{name} contains a {type(result).__name__} instead of an object")
     return result
 
 
 def read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
-    """The manifest of some kind of bundle."""
-    if MANIFEST in archive.namelist() and archive.getinfo(MANIFEST).file_size > MOST_MANIFEST:
-        raise BundleError(f"is no bundle: {MANIFEST} has more than {MOST_MANIFEST} bytes")
+    """The manifest of a bundle, of any version."""
+    if MANIFEST in archive.namelist() and archive.getinfo(MANIFEST).file_size > MAX_MANIFEST_BYTES:
+        raise BundleError(f"is not a bundle: {MANIFEST} has more than {MAX_MANIFEST_BYTES} bytes")
     manifest = read_json(read_stored(archive, MANIFEST), MANIFEST)
     if manifest.get("format") != FORMAT:
-        raise BundleError(f"is no bundle: {MANIFEST} does not say that it is a {FORMAT}")
+        raise BundleError(f"is not a bundle: {MANIFEST} does not say that it is a {FORMAT}")
     return manifest
 
 
 def check_version(manifest: Mapping[str, Any]) -> None:
-    """Refuse a bundle of a version that is not known yet."""
-    found = entry(manifest, "format_version", int)
+    """Reject bundles of newer versions."""
+    found = get_entry(manifest, "format_version", int)
     if found > VERSION:
         raise BundleError(
-            f"has format version {found}, and this recbole-vae-plugin reads {VERSION} at most; "
-            "install a newer one"
+            f"has format version {found}, but this recbole-vae-plugin only reads versions up to {VERSION}; "
+            "install a newer release"
         )
     if found < 1:
         raise BundleError(f"format_version: got {found}; allowed: 1 to {VERSION}")
 
 
-def entry(mapping: Mapping[str, Any], name: str, kind: type) -> Any:
-    """A value of the manifest that is of the right kind."""
+def get_entry(mapping: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    """A value of the manifest, if it is of the right type."""
     value = mapping.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
         raise BundleError(f"{name}: got {value!r}; allowed: a {kind.__name__}")
     return value
 
 
-def read_part(archive: zipfile.ZipFile, manifest: Mapping[str, Any], name: str) -> bytes:
-    """The bytes of a part that are those that were written."""
-    expected = entry(entry(manifest, "files", dict), name, dict)
+def read_member(archive: zipfile.ZipFile, manifest: Mapping[str, Any], name: str) -> bytes:
+    """The bytes of a member, if they match its checksum."""
+    expected = get_entry(get_entry(manifest, "files", dict), name, dict)
     content = read_stored(archive, name)
     if fingerprint(content) != expected:
-        raise BundleError(f"{name} has been altered: it is not what the checksum says")
+        raise BundleError(f"{name} has been altered: it does not match its checksum")
     return content
 
 
 def assemble(manifest: Mapping[str, Any], weights: bytes, items: bytes) -> Bundle:
-    """Put the parts together, which must fit."""
+    """Build the bundle from its members, which must match."""
     content = read_json(items, ITEMS)
     if content.keys() != {"ids", "popularity", "titles"}:
         raise BundleError(f"{ITEMS} has the keys {', '.join(content)}; allowed: ids, popularity, titles")
@@ -220,38 +224,37 @@ def assemble(manifest: Mapping[str, Any], weights: bytes, items: bytes) -> Bundl
     except ValueError as problem:
         raise BundleError(f"{ITEMS}: {problem}") from problem
     columns = integer("columns", manifest.get("columns"), 1)
-    model = one_of("model", entry(manifest, "model", str), MODELS)
-    head = one_of("head", entry(manifest, "head", str), HEADS)
-    settings = settings_of(entry(manifest, "settings", dict), head, columns)
+    model = one_of("model", get_entry(manifest, "model", str), MODELS)
+    head = one_of("head", get_entry(manifest, "head", str), HEADS)
+    settings = settings_of(get_entry(manifest, "settings", dict), head, columns)
     if columns != vocabulary.width:
         raise BundleError(
-            f"{ITEMS} has {len(vocabulary)} item ids, and the network has columns for "
-            f"{columns - 1}; both must be the same"
+            f"{ITEMS} has {len(vocabulary)} item ids, but the network has columns for {columns - 1} items"
         )
     return Bundle(
         model=model,
-        dataset=entry(manifest, "dataset", str),
+        dataset=get_entry(manifest, "dataset", str),
         settings=settings,
-        network=load(settings, columns, weights),
+        network=load_network(settings, columns, weights),
         vocabulary=vocabulary,
     )
 
 
 def settings_of(stored: Mapping[str, Any], head: str, columns: int) -> Settings:
-    """The settings in a manifest; keys that are younger than the bundle have their default."""
+    """The settings in a manifest; keys that are newer than the bundle have their defaults."""
     unknown = sorted(set(stored) - {key.name for key in Settings.every_key(head)})
     if unknown:
         raise BundleError(
-            f"settings: {', '.join(unknown)} is not known to this recbole-vae-plugin; install a newer one"
+            f"settings: {', '.join(unknown)} is unknown to this recbole-vae-plugin; install a newer release"
         )
     return Settings.from_config(stored, head, columns)
 
 
-def load(settings: Settings, columns: int, weights: bytes) -> AutoEncoder:
-    """The network with these weights, which must be those that its settings ask for."""
+def load_network(settings: Settings, columns: int, weights: bytes) -> AutoEncoder:
+    """The network with these weights, which must match its settings."""
     try:
         found = safetensors.torch.load(weights)
-        # nothing is allocated yet, however large the widths that a manifest may name
+        # on the meta device, so that no width in a manifest makes this allocate memory
         with torch.device("meta"):
             network = build_network(settings, columns)
         expected = network.state_dict()
@@ -259,7 +262,7 @@ def load(settings: Settings, columns: int, weights: bytes) -> AutoEncoder:
         raise BundleError(f"{WEIGHTS} cannot be read: {problem}") from problem
     if found.keys() != expected.keys():
         names = ", ".join(sorted(found.keys() ^ expected.keys()))
-        raise BundleError(f"{WEIGHTS} does not fit the settings: {names} is missing or too much")
+        raise BundleError(f"{WEIGHTS} does not match the settings: {names} is missing or unexpected")
     for name, tensor in expected.items():
         check_tensor(name, found[name], tensor)
     network.load_state_dict(found, assign=True)
@@ -267,11 +270,11 @@ def load(settings: Settings, columns: int, weights: bytes) -> AutoEncoder:
 
 
 def check_tensor(name: str, found: Tensor, expected: Tensor) -> None:
-    """Refuse weights of another shape or type, or that are no numbers."""
+    """Check the shape and type of a tensor of weights, and that it is finite."""
     if found.shape != expected.shape or found.dtype != expected.dtype:
         raise BundleError(
-            f"{WEIGHTS}: {name} is {found.dtype} {list(found.shape)}; the settings ask for "
+            f"{WEIGHTS}: {name} is {found.dtype} {list(found.shape)}; the settings require "
             f"{expected.dtype} {list(expected.shape)}"
         )
     if not torch.isfinite(found).all():
-        raise BundleError(f"{WEIGHTS}: {name} holds NaN or infinity; the model's training went wrong")
+        raise BundleError(f"{WEIGHTS}: {name} contains NaN or infinity; the model's training has diverged")

@@ -1,4 +1,4 @@
-"""Recommendations to one user, for the terminal."""
+"""Recommendations for one user, in the terminal."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from recbole_vae_plugin.serving.vocabulary import Vocabulary
 
 
 def show(recommender: Recommender, items: Sequence[str], k: int) -> None:
-    """Print k recommendations to who has these items; warnings go to standard error."""
+    """Print k recommendations based on a history; warnings go to standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = recommender.recommend(items, k, with_scores=True)
+        ranked = recommender.recommend(items, k, with_scores=True)
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     known = [item for item in items if item in recommender.vocabulary.columns]
     if known:
-        print(f"for who has {named(known, recommender.vocabulary)}:\n")
-    print(table(found, recommender.vocabulary))
+        print(f"based on: {titles(known, recommender.vocabulary)}\n")
+    print(table(ranked, recommender.vocabulary))
 
 
-def table(found: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
-    """A line an item: its rank, its id, its score, and its title where the bundle has titles."""
-    # by hand: serving alone has no tabulate
-    rows = [("rank", "item", "score", "title")]
+def table(ranked: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
+    """A table of ranks, item ids, scores and, if the bundle has them, titles."""
+    # not with tabulate, which is only installed for training
+    rows: list[tuple[str, ...]] = [("rank", "item", "score", "title")]
     rows += [
         (str(rank), item, f"{score:.4g}", vocabulary.title_of(item))
-        for rank, (item, score) in enumerate(found, start=1)
+        for rank, (item, score) in enumerate(ranked, start=1)
     ]
     rows = [tuple(map(printable, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
@@ -40,13 +40,13 @@ def table(found: Sequence[tuple[str, float]], vocabulary: Vocabulary) -> str:
     )
 
 
-def named(items: Iterable[str], vocabulary: Vocabulary) -> str:
-    """Items in one line, by title where they have one."""
+def titles(items: Iterable[str], vocabulary: Vocabulary) -> str:
+    """The titles of items, or their ids if they have none, separated by commas."""
     return ", ".join(printable(vocabulary.title_of(item) or item) for item in items)
 
 
 def printable(text: str) -> str:
-    """A text from a bundle without what would steer the terminal."""
+    """A text from a bundle, without characters that control the terminal."""
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
     )

@@ -1,9 +1,9 @@
-"""A bundle as an ONNX model, which other languages can run.
+"""Export of a bundle as an ONNX model, for other languages.
 
-Input ``histories``, float32 ``[B, n_items]``: column j is the bundle's j-th item, and every entry other
-than 0 means that the user has it. Output ``scores``, float32 ``[B, n_items]``: items that a user has are
-scored like any other, and leaving them out is up to the caller. The ids of the items are in the
-model's metadata, under ``item_ids``, as a list in JSON.
+Input ``histories``, float32 ``[B, n_items]``: column j is the bundle's j-th item, and nonzero entries mark
+the items in a user's history. Output ``scores``, float32 ``[B, n_items]``: items in the history are scored
+like any other; masking them is up to the caller. The item ids are in the model's metadata, under
+``item_ids``, as a JSON list.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -23,32 +24,31 @@ from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.serving.bundle import Bundle
-from recbole_vae_plugin.serving.vocabulary import FIRST
+from recbole_vae_plugin.serving.vocabulary import FIRST_COLUMN
 from recbole_vae_plugin.settings.validation import refuse
 from recbole_vae_plugin.system.atomic import replacing
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-#: The largest difference to torch's scores, as a share of the largest score.
+#: The maximum difference from torch's scores, relative to the largest score.
 TOLERANCE = 1e-4
-#: One file of ONNX's holds no more.
-MOST_BYTES = 2**31
+#: The maximum size of an ONNX file.
+MAX_BYTES = 2**31
 
 
 class ExportError(RuntimeError):
-    """The exported model does not compute what it should."""
+    """The scores of the exported model are wrong."""
 
 
 class DenseRows:
-    """Histories as a dense tensor, in the place of sparse rows.
+    """Histories as a dense tensor, in place of :class:`~recbole_vae_plugin.nn.interactions.Rows`.
 
-    What noise does to rows while scoring is to normalise them; the encoder's first layer reads dense
-    rows, too.
+    Implements :class:`~recbole_vae_plugin.nn.interactions.Batch`, which is all that scoring needs.
 
     Args:
         dense: float32 ``[B, n_items]`` of zeros and ones.
     """
 
-    def __init__(self, dense: Tensor):
+    def __init__(self, dense: Tensor) -> None:
         self.dense = dense
 
     def to_dense(self) -> Tensor:
@@ -62,40 +62,42 @@ class DenseRows:
 
 
 class DenseScores(nn.Module):
-    """The network, its own weights included, from and to dense arrays of the real items."""
+    """The network with dense inputs and outputs, without RecBole's padding item."""
 
-    def __init__(self, network: AutoEncoder):
+    def __init__(self, network: AutoEncoder) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, histories: Tensor) -> Tensor:
-        """``[B, n_items]`` to ``[B, n_items]``."""
-        entries = F.pad(histories.ne(0).to(torch.float32), (FIRST, 0))
+        """Maps histories ``[B, n_items]`` to scores ``[B, n_items]``."""
+        entries = F.pad(histories.ne(0).to(torch.float32), (FIRST_COLUMN, 0))
         scores, _ = self.network(DenseRows(entries))
-        return scores[:, FIRST:]
+        return scores[:, FIRST_COLUMN:]
 
 
 def export_onnx(bundle: Bundle, file: Path) -> float:
-    """Write the model as ONNX, once onnxruntime has given the scores that torch gives.
+    """Export a model as ONNX, and verify onnxruntime's scores against torch's.
 
     Args:
-        bundle: of any model.
-        file: its name ends in ``.onnx``; it is written whole or not at all.
+        bundle: a bundle of any model.
+        file: must have the suffix ``.onnx``; it is written atomically, and only if the scores agree.
 
     Returns:
-        The largest difference of a score to torch's.
+        The largest difference between the scores of onnxruntime and torch.
 
     Raises:
-        ImportError: packages are missing; the message says how to get them.
-        ValueError: ``file`` has another ending, or the weights are too large for one file.
+        ImportError: packages are missing; the message says how to install them.
+        ValueError: ``file`` has another suffix, or the weights are too large for an ONNX file.
         ExportError: the scores differ.
     """
     if file.suffix != ".onnx":
         refuse("the ONNX file", str(file), "a name that ends in .onnx")
     size = sum(tensor.nbytes for tensor in bundle.network.state_dict().values())
-    if size >= MOST_BYTES:
+    if size >= MAX_BYTES:
         refuse(
-            "the ONNX file", f"weights of {size} bytes", f"less than {MOST_BYTES} bytes, all that one holds"
+            "the ONNX file",
+            f"weights of {size} bytes",
+            f"less than {MAX_BYTES} bytes, the limit of the format",
         )
     check_packages()
     model = DenseScores(bundle.network).eval()
@@ -110,13 +112,19 @@ def export_onnx(bundle: Bundle, file: Path) -> float:
                 dynamo=True,
                 verbose=False,
             )
+        if program is None:
+            raise ExportError("torch's exporter has not returned a program")
         program.model.metadata_props["item_ids"] = json.dumps(bundle.vocabulary.ids)
         program.save(partial)
         return largest_difference(model, partial, bundle)
 
 
 def check_packages() -> None:
-    """Raise an ImportError that says what to install."""
+    """Check that the packages for the export are installed.
+
+    Raises:
+        ImportError: some are not; the message says how to install them.
+    """
     missing = []
     for name in PACKAGES:
         try:
@@ -130,8 +138,8 @@ def check_packages() -> None:
 
 
 @contextlib.contextmanager
-def quiet():
-    """torch's exporter talks about its own operators."""
+def quiet() -> Iterator[None]:
+    """Silence the messages of torch's exporter about its own operators."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -144,7 +152,7 @@ def quiet():
 
 
 def example(bundle: Bundle, users: int) -> Tensor:
-    """Random histories of up to 50 items, the first of them empty: float32 ``[users, n_items]``."""
+    """Random histories of up to 50 items, of which the first is empty: float32 ``[users, n_items]``."""
     random = np.random.default_rng(0)
     items = len(bundle.vocabulary)
     result = torch.zeros(users, items)
@@ -154,7 +162,7 @@ def example(bundle: Bundle, users: int) -> Tensor:
 
 
 def largest_difference(model: DenseScores, file: Path, bundle: Bundle) -> float:
-    """Compare onnxruntime's scores with torch's, for one user and for several.
+    """Compare the scores of onnxruntime and torch, for batches of several sizes.
 
     Raises:
         ExportError: they differ.
@@ -167,7 +175,7 @@ def largest_difference(model: DenseScores, file: Path, bundle: Bundle) -> float:
         histories = example(bundle, users + 1)[1:]
         with torch.inference_mode():
             expected = model(histories).numpy()
-        (found,) = session.run(["scores"], {"histories": histories.numpy()})
+        found = np.asarray(session.run(["scores"], {"histories": histories.numpy()})[0])
         difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
         if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
             raise ExportError(f"onnxruntime's scores of {users} users differ from torch's by {difference:g}")

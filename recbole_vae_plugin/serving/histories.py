@@ -1,4 +1,4 @@
-"""What a caller says that users have, as sparse rows over a network's columns."""
+"""Parsing users' histories, as lists of item ids or matrices, into sparse rows."""
 
 from __future__ import annotations
 
@@ -15,59 +15,59 @@ from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.serving.vocabulary import Vocabulary
 from recbole_vae_plugin.settings.validation import refuse
 
-#: How many of the unknown items a warning names.
-NAMED = 3
+#: The number of unknown items that a warning names.
+MAX_NAMED = 3
 
 
 class Unknown:
-    """Counts ids that the vocabulary does not have, and keeps the first few."""
+    """Counts item ids that are not in the vocabulary, and remembers the first few."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.count = 0
         self.first: list[str] = []
 
     def add(self, names: Sequence[str], count: int | None = None) -> None:
-        """Note some more; a name that comes twice counts twice.
+        """Add unknown items; repeated ones are counted repeatedly.
 
         Args:
-            names: all of them, or the first few.
-            count: how many there are, if not all are named.
+            names: all of the items, or the first few.
+            count: the number of items, if ``names`` are not all of them.
         """
         self.count += len(names) if count is None else count
         for name in names:
-            if len(self.first) == NAMED:
+            if len(self.first) == MAX_NAMED:
                 break
             if name not in self.first:
                 self.first.append(name)
 
     def __str__(self) -> str:
         more = ", ..." if self.count > len(self.first) else ""
-        what = "unknown item" if self.count == 1 else "unknown items"
-        return f"{self.count} {what} skipped: {', '.join(map(repr, self.first))}{more}"
+        noun = "unknown item" if self.count == 1 else "unknown items"
+        return f"{self.count} {noun} skipped: {', '.join(map(repr, self.first))}{more}"
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Histories of one or several users.
+    """The histories of one or several users.
 
     Attributes:
-        rows: one row a user, each known item once, with value 1.
-        of_one_user: whether the caller gave one history rather than a batch.
-        unknown: the items that are not among them.
+        rows: one row per user with their known items, without duplicates, each with the value 1.
+        is_single: whether the caller gave a single history rather than a batch.
+        unknown: the items that were skipped.
     """
 
     rows: Rows
-    of_one_user: bool
+    is_single: bool
     unknown: Unknown
 
 
 def item_id(value: Any) -> str:
-    """An item id as RecBole's token for it.
+    """An item id as RecBole's token, a string.
 
     Raises:
         ValueError: it is neither a string nor an int.
     """
-    if getattr(value, "ndim", None) == 0:  # a number of numpy or torch
+    if getattr(value, "ndim", None) == 0:  # a scalar of numpy or torch
         value = value.item()
     if isinstance(value, str):
         return str(value)
@@ -77,10 +77,10 @@ def item_id(value: Any) -> str:
 
 
 def columns_of(items: Iterable[Any], vocabulary: Vocabulary, unknown: Unknown) -> list[int]:
-    """The columns of the items, each once; what has none is noted.
+    """The columns of the items, without duplicates; unknown items are added to ``unknown``.
 
     Raises:
-        ValueError: an item is neither a string nor an int, or ``items`` are not a list.
+        ValueError: an item is neither a string nor an int, or ``items`` is not a list.
     """
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         refuse("items", items, "a list of item ids")
@@ -91,7 +91,7 @@ def columns_of(items: Iterable[Any], vocabulary: Vocabulary, unknown: Unknown) -
 
 
 def is_list(value: Any) -> bool:
-    """Whether a value has items, rather than being one."""
+    """Whether a value is a list of items rather than an item."""
     return (
         isinstance(value, Iterable)
         and not isinstance(value, (str, bytes, Integral))
@@ -102,25 +102,25 @@ def is_list(value: Any) -> bool:
 def read_histories(
     items: Any, vocabulary: Vocabulary, columns: Sequence[Any] | None = None, batch: bool | None = None
 ) -> Histories:
-    """Understand what a caller may give.
+    """Parse histories in any of the supported forms.
 
     Args:
-        items: ids of one user's items, a list of such lists, or a scipy sparse matrix
-            ``[users, items]`` in which every entry other than 0 is an item of the user's.
-        vocabulary: the network's items.
-        columns: with a matrix, the item id of each of its columns.
-        batch: whether the items are of several users; ``None``: as they look, and an empty list looks like
-            one user without items. A matrix is always of several.
+        items: the item ids of one user, a list of such lists, or a scipy sparse matrix
+            ``[users, items]`` whose nonzero entries are the items in the histories.
+        vocabulary: the items of the network.
+        columns: with a matrix, the item id of each column.
+        batch: whether ``items`` is a batch of users. ``None`` infers it; an empty list is then taken for
+            one user without items. A matrix is always a batch.
 
     Raises:
-        ValueError: it is none of these, or not what ``batch`` says.
+        ValueError: ``items`` has none of these forms, or contradicts ``batch``.
     """
     if batch is not None and not isinstance(batch, (bool, np.bool_)):
         refuse("batch", batch, "True, False or None")
     if hasattr(items, "tocsr"):
         if batch is not None and not batch:
             refuse("batch", batch, "True or None with a matrix")
-        return _of_matrix(items, vocabulary, columns)
+        return _read_matrix(items, vocabulary, columns)
     if columns is not None:
         refuse("vocabulary", type(items).__name__, "only with a scipy sparse matrix")
     if getattr(items, "ndim", 1) != 1:
@@ -128,46 +128,48 @@ def read_histories(
     if isinstance(items, (str, bytes, Mapping)) or not isinstance(items, Iterable):
         refuse("items", items, "a list of item ids, or a list of such lists")
     items = list(items)
-    lists = [is_list(one) for one in items]
+    lists = [is_list(each) for each in items]
     if any(lists) and not all(lists):
-        refuse("items", items[lists.index(False)], "item ids only, or lists of item ids only")
-    several = any(lists) if batch is None else bool(batch)
-    if items and several != any(lists):
-        refuse("items", items[0], f"{'lists of item ids' if several else 'item ids'} with batch={batch}")
+        refuse("items", items[lists.index(False)], "only item ids, or only lists of item ids")
+    is_batch = any(lists) if batch is None else bool(batch)
+    if items and is_batch != any(lists):
+        refuse("items", items[0], f"{'lists of item ids' if is_batch else 'item ids'} with batch={batch}")
     unknown = Unknown()
-    found = [columns_of(one, vocabulary, unknown) for one in (items if several else [items])]
-    flat = [column for row in found for column in row]
-    offsets = np.cumsum([0, *map(len, found)])
-    return Histories(_rows(flat, offsets, vocabulary), not several, unknown)
+    histories = [columns_of(history, vocabulary, unknown) for history in (items if is_batch else [items])]
+    flat = [column for history in histories for column in history]
+    offsets = np.cumsum([0, *map(len, histories)])
+    return Histories(_rows(flat, offsets, vocabulary), not is_batch, unknown)
 
 
-def _of_matrix(matrix, vocabulary: Vocabulary, columns: Sequence[Any] | None) -> Histories:
+def _read_matrix(matrix: Any, vocabulary: Vocabulary, columns: Sequence[Any] | None) -> Histories:
     if len(matrix.shape) != 2:
         refuse("items", f"a sparse array of {len(matrix.shape)} dimension(s)", "a matrix [users, items]")
     if isinstance(columns, (str, bytes, Mapping)) or not isinstance(columns, Iterable | None):
-        refuse("vocabulary", columns, f"a list of {matrix.shape[1]} item ids, one a column")
+        refuse("vocabulary", columns, f"a list of {matrix.shape[1]} item ids, one per column")
     columns = None if columns is None else list(columns)
     if columns is None or len(columns) != matrix.shape[1]:
-        found = None if columns is None else len(columns)
-        refuse("vocabulary", found, f"a list of {matrix.shape[1]} item ids, one a column")
+        length = None if columns is None else len(columns)
+        refuse("vocabulary", length, f"a list of {matrix.shape[1]} item ids, one per column")
     names = [item_id(name) for name in columns]
     if len(set(names)) < len(names):
-        twice = next(name for name, times in Counter(names).items() if times > 1)
-        refuse("vocabulary", twice, "each item id once")
+        duplicate = next(name for name, count in Counter(names).items() if count > 1)
+        refuse("vocabulary", duplicate, "unique item ids")
     matrix = matrix.tocsr(copy=True)
     matrix.sum_duplicates()
     if np.isnan(matrix.data.astype(np.float64, copy=False)).any():
-        refuse("items", "a matrix with NaN", "a matrix of numbers, 0 where a user does not have an item")
+        refuse("items", "a matrix with NaN", "a matrix of numbers, 0 for items outside a user's history")
     matrix.eliminate_zeros()
-    ours = np.array([vocabulary.columns.get(name, 0) for name in names], dtype=np.int64)[matrix.indices]
-    known = ours > 0
+    own_columns = np.array([vocabulary.columns.get(name, 0) for name in names], dtype=np.int64)[
+        matrix.indices
+    ]
+    known = own_columns > 0
     unknown = Unknown()
     unknown.add([names[column] for column in matrix.indices[~known]])
-    before = np.concatenate([[0], np.cumsum(known)])
-    return Histories(_rows(ours[known], before[matrix.indptr], vocabulary), False, unknown)
+    n_before = np.concatenate([[0], np.cumsum(known)])
+    return Histories(_rows(own_columns[known], n_before[matrix.indptr], vocabulary), False, unknown)
 
 
-def _rows(items: Sequence[int], offsets: np.ndarray, vocabulary: Vocabulary) -> Rows:
+def _rows(items: Sequence[int] | np.ndarray, offsets: np.ndarray, vocabulary: Vocabulary) -> Rows:
     return Rows(
         torch.as_tensor(items, dtype=torch.int64),
         torch.as_tensor(offsets, dtype=torch.int64),

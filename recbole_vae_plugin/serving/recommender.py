@@ -14,51 +14,55 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from recbole_vae_plugin.nn.heads import Code
+from recbole_vae_plugin.nn.heads import Posterior
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.serving.bundle import Bundle, read_bundle
 from recbole_vae_plugin.serving.histories import Histories, Unknown, columns_of, item_id, read_histories
 from recbole_vae_plugin.serving.shortlist import Shortlist
-from recbole_vae_plugin.serving.vocabulary import FIRST
+from recbole_vae_plugin.serving.vocabulary import FIRST_COLUMN
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, refuse
 
-#: A batch is worked off in parts of at most this many scores (float32: 64 MiB).
-MOST_SCORES = 2**24
+#: The most scores in memory at once (float32: 64 MiB); larger batches are processed in chunks.
+MAX_SCORES = 2**24
 
-Scored = list[tuple[str, float]]
+#: The recommendations for one user: (item id, score), best first.
+Ranking = list[tuple[str, float]]
 
 
 @cache
 def survive_forks() -> None:
-    """A child that is forked off computes with one thread: it has none of the parent's others, and torch
-    would wait for them for ever. ``torch.set_num_threads`` gives it more, before it computes."""
+    """Limit forked child processes to one thread.
+
+    A child does not inherit the parent's threads, and torch would wait for them forever. It can raise the
+    limit with ``torch.set_num_threads`` before its first computation.
+    """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class Recommender:
-    """A trained model that recommends to anybody whose items are known, users of its training or not.
+    """A trained model that recommends items based on a user's history, also for users not seen in training.
 
-    Item ids are those of the data set, as strings; ints are taken for the strings they print as. Ids
-    that the model does not know are skipped, with one warning a call. Threads may share an object:
-    all that calls change is that the first of ``similar_items`` keeps the codes of all items, and the
-    first for one user of a large catalogue a copy of the output layer in 8 bits, a quarter of its size.
+    Item ids are those of the data set, as strings; ints are converted. Unknown ids are skipped, with one
+    warning per call. Recommenders are thread-safe: calls only change caches. The first call of
+    ``similar_items`` caches the embeddings of all items, and the first recommendation for a single user
+    of a large catalogue an 8-bit copy of the output layer, a quarter of its size.
 
     Args:
-        bundle: what :func:`~recbole_vae_plugin.serving.bundle.read_bundle` returns.
+        bundle: as returned by :func:`~recbole_vae_plugin.serving.bundle.read_bundle`.
     """
 
-    def __init__(self, bundle: Bundle):
+    def __init__(self, bundle: Bundle) -> None:
         survive_forks()
         self.bundle = bundle
         self.vocabulary = bundle.vocabulary
 
     @classmethod
     def load(cls, path: str | Path) -> Recommender:
-        """Read a bundle that ``recbole-vae bundle`` wrote; RecBole is not needed.
+        """Load a bundle written by ``recbole-vae bundle``, without RecBole.
 
         Raises:
-            BundleError: it cannot be read, or has been damaged.
+            BundleError: it cannot be read, or is damaged.
         """
         return cls(read_bundle(path))
 
@@ -73,171 +77,177 @@ class Recommender:
         with_scores: bool = False,
         vocabulary: Sequence[Any] | None = None,
         batch: bool | None = None,
-    ) -> list:
-        """The k items that score highest, best first.
+    ) -> list[Any]:
+        """Recommend the k items with the highest scores, best first.
 
-        A batch is worked off in parts: beside the answer it takes memory for :data:`MOST_SCORES`
-        scores, however many users there are. A history without a known item gets the items that most
-        users had in the training data, with a warning; their scores are those numbers of users.
+        A batch is processed in chunks, so that memory is bounded by the result and :data:`MAX_SCORES`
+        scores. For a history without known items, the most popular items of the training data are
+        recommended, with a warning; their scores are their numbers of users.
 
         Args:
-            items: what a user has: a list of item ids. Or a batch: a list of such lists, or a scipy
-                sparse matrix ``[users, items]``, every entry other than 0 an item of the user's.
-            k: how many; fewer are returned where fewer are left.
-            exclude: items that nobody is to get.
-            allow: the only items that anybody is to get.
-            include_seen: whether a user may get what he has.
-            with_scores: whether to return (id, score) pairs. Scores order the items of one user; they
-                are no probabilities.
-            vocabulary: with a matrix, the item id of each of its columns.
-            batch: whether ``items`` are a batch; by default they are if they look like one. An empty list
-                looks like one user without items, and with ``batch=True`` it is a batch without users.
+            items: the user's history, a list of item ids. Or a batch: a list of such lists, or a scipy
+                sparse matrix ``[users, items]`` whose nonzero entries are the items in the histories.
+            k: the number of recommendations per user; fewer if fewer items remain.
+            exclude: items that must not be recommended.
+            allow: the only items that may be recommended.
+            include_seen: whether items in the user's history may be recommended.
+            with_scores: whether to return (id, score) pairs. Scores rank the items for one user; they
+                are not probabilities.
+            vocabulary: with a matrix, the item id of each column.
+            batch: whether ``items`` is a batch. By default this is inferred, and an empty list is taken for
+                one user without items; with ``batch=True`` it is a batch without users.
 
         Returns:
-            A list of item ids, or of pairs; for a batch a list of such lists, as many as there are users.
+            A list of item ids or pairs; for a batch a list of such lists, one per user.
 
         Raises:
-            ValueError: an argument is not what it should be; the message names it.
+            ValueError: an argument is invalid; the message names it.
         """
         for name, value in (("include_seen", include_seen), ("with_scores", with_scores)):
             if not isinstance(value, (bool, np.bool_)):
                 refuse(name, value, "True or False")
         histories = read_histories(items, self.vocabulary, vocabulary, batch)
-        never = self._columns_left_out(exclude, allow, histories.unknown)
-        found = self.rank(histories, k, never, include_seen)
-        _warn_of(histories)
-        if not with_scores:
-            found = [[item for item, _ in one] for one in found]
-        return found[0] if histories.of_one_user else found
+        excluded = self._excluded_columns(exclude, allow, histories.unknown)
+        rankings = self.rank(histories, k, excluded, include_seen)
+        _warn_about(histories)
+        if with_scores:
+            return rankings[0] if histories.is_single else rankings
+        ids = [[item for item, _ in ranking] for ranking in rankings]
+        return ids[0] if histories.is_single else ids
 
     def rank(
         self,
         histories: Histories,
         k: int,
-        never: Sequence[int] = (),
+        excluded: Sequence[int] = (),
         include_seen: bool = False,
-    ) -> list[Scored]:
-        """As :meth:`recommend`, from histories that have been read, and without warnings.
+    ) -> list[Ranking]:
+        """Like :meth:`recommend`, for histories that have already been parsed, and without warnings.
 
         Args:
             histories: of B users.
-            k: how many items each user gets at most.
-            never: columns that nobody is to get.
-            include_seen: whether a user may get what he has.
+            k: the maximum number of recommendations per user.
+            excluded: columns that must not be recommended.
+            include_seen: whether items in a user's history may be recommended.
 
         Returns:
             B lists of (id, score).
         """
         k = integer("k", k, 1)
         rows = histories.rows
-        left_out = torch.tensor([*range(FIRST), *never])
-        part = max(1, MOST_SCORES // rows.n_items)
-        found: list[Scored] = []
-        for begin in range(0, len(rows), part):
-            some = rows.slice(begin, min(begin + part, len(rows)))
-            found += self._rank(some, k, left_out, include_seen)
+        masked = torch.tensor([*range(FIRST_COLUMN), *excluded])
+        chunk_size = max(1, MAX_SCORES // rows.n_items)
+        rankings: list[Ranking] = []
+        for begin in range(0, len(rows), chunk_size):
+            chunk = rows.slice(begin, min(begin + chunk_size, len(rows)))
+            rankings += self._rank(chunk, k, masked, include_seen)
         empty = (rows.counts == 0).nonzero().flatten().tolist()
         if empty:
-            popular = self._popular(k, never)
+            popular = self._most_popular(k, excluded)
             for user in empty:
-                found[user] = list(popular)
-        return found
+                rankings[user] = list(popular)
+        return rankings
 
     @torch.inference_mode()
-    def _rank(self, rows: Rows, k: int, left_out: Tensor, include_seen: bool) -> list[Scored]:
+    def _rank(self, rows: Rows, k: int, masked: Tensor, include_seen: bool) -> list[Ranking]:
         k = min(k, rows.n_items)
         if len(rows) == 1 and self._shortlist is not None:
-            values, columns = self._best_of_one(rows, k, left_out, include_seen)
+            values, columns = self._topk_of_shortlist(self._shortlist, rows, k, masked, include_seen)
         else:
             scores, _ = self.bundle.network(rows)
-            _leave_out(scores, rows, left_out, include_seen)
+            _mask(scores, rows, masked, include_seen)
             values, columns = scores.topk(k)
         if not (values[:, 0] < torch.inf).all():
-            raise Refused("the model's scores are not finite: its weights are too large, or damaged")
-        ids, first = self.vocabulary.ids, FIRST
+            raise Refused("the model's scores are not finite: its weights are too large or damaged")
+        ids, first = self.vocabulary.ids, FIRST_COLUMN
         return [
-            [(ids[column - first], score) for column, score in zip(*one) if score != -torch.inf]
-            for one in zip(columns.tolist(), values.tolist())
+            [(ids[column - first], score) for column, score in zip(*ranked) if score != -torch.inf]
+            for ranked in zip(columns.tolist(), values.tolist())
         ]
 
-    def _best_of_one(self, rows: Rows, k: int, left_out: Tensor, include_seen: bool) -> tuple[Tensor, Tensor]:
+    def _topk_of_shortlist(
+        self, shortlist: Shortlist, rows: Rows, k: int, masked: Tensor, include_seen: bool
+    ) -> tuple[Tensor, Tensor]:
         network = self.bundle.network
         hidden = network.decode(network.latent(network.encode(rows)))
         offset = network.output.bias[None]
         offset = offset.clone() if network.linear is None else offset + network.linear(rows)
-        _leave_out(offset, rows, left_out, include_seen)
-        columns = self._shortlist.candidates(hidden, offset[0], k)
+        _mask(offset, rows, masked, include_seen)
+        columns = shortlist.candidates(hidden, offset[0], k)
         scores = F.linear(hidden, network.output.weight[columns], offset[0, columns])
-        values, places = scores.topk(k)
-        return values, columns[places]
+        values, indices = scores.topk(k)
+        return values, columns[indices]
 
     @cached_property
     def _shortlist(self) -> Shortlist | None:
         return Shortlist.of(self.bundle.network.output.weight)
 
-    def _popular(self, k: int, never: Sequence[int]) -> Scored:
-        allowed = ~np.isin(self.vocabulary.by_popularity, np.asarray(never, dtype=np.int64))
+    def _most_popular(self, k: int, excluded: Sequence[int]) -> Ranking:
+        allowed = ~np.isin(self.vocabulary.by_popularity, np.asarray(excluded, dtype=np.int64))
         columns = self.vocabulary.by_popularity[allowed][:k].tolist()
         return [
             (self.vocabulary.id_at(column), float(self.vocabulary.count_at(column))) for column in columns
         ]
 
-    def _columns_left_out(self, exclude, allow, unknown: Unknown) -> list[int]:
-        never = set() if exclude is None else set(columns_of(exclude, self.vocabulary, unknown))
+    def _excluded_columns(
+        self, exclude: Iterable[Any] | None, allow: Iterable[Any] | None, unknown: Unknown
+    ) -> list[int]:
+        excluded = set() if exclude is None else set(columns_of(exclude, self.vocabulary, unknown))
         if allow is not None:
-            every = range(FIRST, self.vocabulary.width)
-            never |= set(every).difference(columns_of(allow, self.vocabulary, unknown))
-        return sorted(never)
+            every = range(FIRST_COLUMN, self.vocabulary.width)
+            excluded |= set(every).difference(columns_of(allow, self.vocabulary, unknown))
+        return sorted(excluded)
 
-    def similar_items(self, item: Any, k: int = 10, *, with_scores: bool = False) -> list:
-        """The k items nearest to one, best first, without the item itself.
+    def similar_items(self, item: Any, k: int = 10, *, with_scores: bool = False) -> list[Any]:
+        """The k items most similar to an item, best first, without the item itself.
 
-        Near means the cosine between codes: items are alike if a user with the one alone is to the
-        model much like a user with the other alone. The first call encodes every item once.
+        Similarity is the cosine between the embeddings of items, where the embedding of an item is the
+        posterior mean of a history that consists of this item alone. The first call encodes every item.
 
         Args:
-            item: its id.
-            k: how many; fewer where there are fewer items.
+            item: the item id.
+            k: the number of items; fewer if there are fewer.
             with_scores: whether to return (id, cosine) pairs.
 
         Raises:
-            ValueError: the item is not known.
+            ValueError: the item is unknown.
         """
         name = item_id(item)
         column = self.vocabulary.columns.get(name)
         if column is None:
-            known = f"one of the {len(self.vocabulary)} items of the model"
-            refuse("item", item, known + did_you_mean(name, self.vocabulary.ids))
+            allowed = f"one of the {len(self.vocabulary)} items of the model"
+            refuse("item", item, allowed + did_you_mean(name, self.vocabulary.ids))
         with torch.inference_mode():
-            cosines = self._item_directions @ self._item_directions[column]
-            cosines[[*range(FIRST), column]] = -torch.inf
+            cosines = self._item_embeddings @ self._item_embeddings[column]
+            cosines[[*range(FIRST_COLUMN), column]] = -torch.inf
             values, columns = cosines.topk(min(integer("k", k, 1), len(self.vocabulary) - 1))
-        found = [(self.vocabulary.id_at(one), value) for one, value in zip(columns.tolist(), values.tolist())]
-        return found if with_scores else [name for name, _ in found]
+        ranked = [
+            (self.vocabulary.id_at(near), value) for near, value in zip(columns.tolist(), values.tolist())
+        ]
+        return ranked if with_scores else [near for near, _ in ranked]
 
     @cached_property
-    def _item_directions(self) -> Tensor:
-        """The code of each column's item alone, of length 1: float32 ``[n_items, latent_dimension]``."""
+    def _item_embeddings(self) -> Tensor:
+        """The normalised posterior mean of each item on its own: float32 ``[n_items, latent_dimension]``."""
         width = self.vocabulary.width
-        alone = Rows(torch.arange(width), torch.arange(width + 1), torch.ones(width), width)
-        part = max(1, MOST_SCORES // width)
+        singletons = Rows(torch.arange(width), torch.arange(width + 1), torch.ones(width), width)
+        chunk_size = max(1, MAX_SCORES // width)
         with torch.inference_mode():
-            parts = [
-                self.bundle.network.encode(alone.slice(begin, min(begin + part, width))).mu
-                for begin in range(0, width, part)
+            chunks = [
+                self.bundle.network.encode(singletons.slice(begin, min(begin + chunk_size, width))).mu
+                for begin in range(0, width, chunk_size)
             ]
-            return F.normalize(torch.cat(parts))
+            return F.normalize(torch.cat(chunks))
 
-    @torch.inference_mode()
-    def codes(
+    def encode(
         self, items: Any, *, vocabulary: Sequence[Any] | None = None, batch: bool | None = None
-    ) -> Code:
-        """The codes of histories, without noise.
+    ) -> Posterior:
+        """The posteriors of histories, without noise.
 
         Args:
             items: one history or a batch, as for :meth:`recommend`.
-            vocabulary: with a matrix, the item id of each of its columns.
-            batch: whether ``items`` are a batch, as for :meth:`recommend`.
+            vocabulary: with a matrix, the item id of each column.
+            batch: whether ``items`` is a batch, as for :meth:`recommend`.
 
         Returns:
             A named tuple of ``mu`` and ``logvar``, float32 ``[latent_dimension]`` for one user and
@@ -246,28 +256,36 @@ class Recommender:
         histories = read_histories(items, self.vocabulary, vocabulary, batch)
         if histories.unknown.count:
             warnings.warn(str(histories.unknown), stacklevel=2)
-        code = self.bundle.network.encode(histories.rows)
-        if histories.of_one_user:
-            return Code(*(part if part is None else part[0] for part in code))
-        return code
+        with torch.inference_mode():
+            mu, logvar = self.bundle.network.encode(histories.rows)
+            if histories.is_single:
+                return Posterior(mu[0], None if logvar is None else logvar[0])
+        return Posterior(mu, logvar)
+
+    def codes(
+        self, items: Any, *, vocabulary: Sequence[Any] | None = None, batch: bool | None = None
+    ) -> Posterior:
+        """The former name of :meth:`encode`."""
+        warnings.warn("codes has been renamed to encode", FutureWarning, stacklevel=2)
+        return self.encode(items, vocabulary=vocabulary, batch=batch)
 
 
-def _leave_out(scores: Tensor, rows: Rows, columns: Tensor, include_seen: bool) -> None:
-    """Put -inf in the place of some columns' scores ``[B, n_items]`` and of what the B users have."""
+def _mask(scores: Tensor, rows: Rows, columns: Tensor, include_seen: bool) -> None:
+    """Set the scores ``[B, n_items]`` of some columns and of the items in the B histories to -inf."""
     scores.index_fill_(1, columns, -torch.inf)
     if not include_seen:
         scores[rows.row_index, rows.items] = -torch.inf
 
 
-def _warn_of(histories: Histories) -> None:
-    """One warning for all that was not as the caller may have thought."""
+def _warn_about(histories: Histories) -> None:
+    """Issue one warning about unknown items and empty histories."""
     notes = [str(histories.unknown)] if histories.unknown.count else []
     empty = int((histories.rows.counts == 0).sum())
-    if empty and histories.of_one_user:
-        hint = "" if histories.unknown.count else "; with batch=True an empty list is no user's"
-        notes.append(f"the history holds no known item: these are the popular items{hint}")
+    if empty and histories.is_single:
+        hint = "" if histories.unknown.count else "; with batch=True an empty list is a batch without users"
+        notes.append(f"the history contains no known item: these are the most popular items{hint}")
     elif empty:
-        of_all = f"{empty} of {len(histories.rows)} histories"
-        notes.append(f"{of_all} hold no known item: these users get the popular items")
+        share = f"{empty} of {len(histories.rows)} histories"
+        notes.append(f"{share} contain no known item: these users get the most popular items")
     if notes:
         warnings.warn("; ".join(notes), stacklevel=3)

@@ -1,21 +1,31 @@
-"""Declaring a setting: its default, its check and its help in one place.
+"""Declaring a setting: its default, its check and its help text in one place.
 
 A component's settings are a frozen dataclass whose fields are made by :func:`setting`. Everything else
-(the default files, ``--help``, the table of keys, the refusals, the defaults of bundles) is derived from it.
+(default files, ``--help``, the table of keys, error messages, the defaults of bundles) is derived from it.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+#: A dataclass of settings.
 S = TypeVar("S")
 
-#: Called with a key and its value; returns the value to use or raises ``ValueError``. Its attribute ``type``
-#: says in YAML's words what is allowed.
-Check = Callable[[str, Any], Any]
+
+class Check(Protocol):
+    """Validates the value of a key."""
+
+    @property
+    def type(self) -> str:
+        """The allowed type in YAML's terms, such as ``int``."""
+        ...
+
+    def __call__(self, key: str, value: Any, /) -> Any:
+        """Return the value to use, or raise ``ValueError``."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,11 +34,11 @@ class Key:
 
     Attributes:
         name: the key in config files and on the command line.
-        field: the name of the dataclass' field.
-        default: its value if it is not given.
-        check: see :data:`Check`.
+        field: the name of the dataclass field.
+        default: the value if the key is not given.
+        check: validates a value.
         help: one sentence.
-        exclusive: whether only its own component may have another value than the default.
+        exclusive: whether the key must keep its default unless its own component is selected.
     """
 
     name: str
@@ -40,26 +50,26 @@ class Key:
 
     @property
     def plain_default(self) -> Any:
-        """The default as YAML has it, with lists instead of tuples."""
+        """The default as YAML represents it, with lists instead of tuples."""
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
     @property
     def described(self) -> str:
-        """The comment of a default file: the type, the help, and the names that can be chosen."""
+        """The comment in a default file: the type, the help, and the names to choose from."""
         names = getattr(self.check, "allowed_names", None)
-        said = self.help if names is None else f"{self.help}, ranging in {names()}."
-        return f"({self.check.type}) {said}"
+        text = self.help if names is None else f"{self.help}, ranging in {names()}."
+        return f"({self.check.type}) {text}"
 
 
 def setting(default: Any, check: Check, help: str, key: str | None = None, exclusive: bool = False) -> Any:
-    """A field of a component's settings.
+    """Declare a field of a component's settings.
 
     Args:
-        default: its value if it is not given; checked like any other.
+        default: the value if the key is not given; checked like any other.
         check: such as :class:`~recbole_vae_plugin.settings.validation.Number`.
         help: one sentence.
-        key: the key in config files, where it is not the field's name.
-        exclusive: refuse another value than the default unless the component is the chosen one.
+        key: the key in config files, if it differs from the field's name.
+        exclusive: reject any value but the default unless the component is selected.
     """
     return dataclasses.field(
         default=default, metadata={"check": check, "help": help, "key": key, "exclusive": exclusive}
@@ -67,7 +77,7 @@ def setting(default: Any, check: Check, help: str, key: str | None = None, exclu
 
 
 def keys_of(settings: type) -> list[Key]:
-    """The keys of a class of settings, in the order of its fields."""
+    """The keys of a settings dataclass, in the order of its fields."""
     return [
         Key(
             field.metadata["key"] or field.name,
@@ -83,24 +93,24 @@ def keys_of(settings: type) -> list[Key]:
 
 
 def checked(key: Key, config: Mapping[str, Any]) -> Any:
-    """The checked value of a key in a config; its default where the config is older than the key.
+    """The checked value of a key in a config; the default if the config predates the key.
 
     Raises:
-        ValueError: names the key, the value and what is allowed.
+        ValueError: the value is invalid; the message names the key, the value and what is allowed.
     """
-    # RecBole's Config has no get
+    # RecBole's Config has no method get
     given = key.name in config
     return key.check(key.name, config[key.name] if given else key.default)
 
 
 def read(settings: type[S], config: Mapping[str, Any]) -> S:
-    """The checked settings in a config.
+    """Read the settings from a config, and check them.
 
     Args:
-        settings: a dataclass with fields made by :func:`setting`.
+        settings: a dataclass whose fields are made by :func:`setting`.
         config: RecBole's ``Config``, or a dict; see :func:`checked`.
 
     Raises:
-        ValueError: names the key, the value and what is allowed.
+        ValueError: a value is invalid; the message names the key, the value and what is allowed.
     """
     return settings(**{key.field: checked(key, config) for key in keys_of(settings)})

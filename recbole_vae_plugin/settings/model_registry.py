@@ -1,63 +1,88 @@
-"""The models by name: those that are shipped and those of other packages."""
+"""The models by name: the shipped ones and those of other packages."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar, Protocol
+
+from recbole_vae_plugin.settings.keys import Key
 
 
-class ModelRegistry(Mapping[str, type]):
-    """Model name -> class, imported when it is asked for: listing the names imports nothing.
+class ConfigurableModel(Protocol):
+    """What configs, bundles and checkpoints need to know of a model's class."""
+
+    #: The class of the model's head.
+    head: ClassVar[type]
+
+    @classmethod
+    def settings_of(cls, config: Mapping[str, Any], n_items: int | None = None) -> Any:
+        """The checked settings of the network, a :class:`~recbole_vae_plugin.nn.settings.Settings`."""
+        ...
+
+    @classmethod
+    def every_key(cls) -> list[Key]:
+        """Every key of the model, with its default, its check and its help."""
+        ...
+
+    @classmethod
+    def check(cls, config: Mapping[str, Any]) -> None:
+        """Raise a ``ValueError`` if a key of the model has an invalid value."""
+        ...
+
+
+class ModelRegistry(Mapping[str, type[ConfigurableModel]]):
+    """A mapping from names to model classes, imported on first access: listing the names imports nothing.
 
     Args:
         shipped: name -> ``module:class``.
-        group: entry points of this group name further ones.
+        group: the entry point group that names the models of other packages.
     """
 
-    def __init__(self, shipped: Mapping[str, str], group: str):
-        self._places: dict[str, str] = dict(shipped)
-        self._classes: dict[str, type] = {}
-        self._group: str | None = group
+    def __init__(self, shipped: Mapping[str, str], group: str) -> None:
+        self._references: dict[str, str] = dict(shipped)
+        self._classes: dict[str, type[ConfigurableModel]] = {}
+        self._unread_group: str | None = group
 
-    def _find(self) -> dict[str, str]:
-        if self._group is not None:
-            group, self._group = self._group, None
+    def _all_references(self) -> dict[str, str]:
+        if self._unread_group is not None:
+            group, self._unread_group = self._unread_group, None
             for point in entry_points(group=group):
-                if self._places.setdefault(point.name, point.value) != point.value:
+                if self._references.setdefault(point.name, point.value) != point.value:
                     warnings.warn(
-                        f"the model {point.name} of {point.value} is left out: the name is taken by "
-                        f"{self._places[point.name]}",
+                        f"skipping the model {point.name} of {point.value}: the name is taken by "
+                        f"{self._references[point.name]}",
                         stacklevel=3,
                     )
-        return self._places
+        return self._references
 
-    def add(self, model: type) -> None:
-        """Add a class under its own name.
+    def add(self, model: type[ConfigurableModel]) -> None:
+        """Register a class under its own name.
 
         Raises:
             ValueError: another model has the name.
         """
-        name, place = model.__name__, f"{model.__module__}:{model.__qualname__}"
-        if self._find().get(name, place) != place:
-            raise ValueError(f"the model {name} is registered already, by {self._places[name]}")
-        self._places[name] = place
+        name, reference = model.__name__, f"{model.__module__}:{model.__qualname__}"
+        if self._all_references().get(name, reference) != reference:
+            raise ValueError(f"the model {name} is already registered, by {self._references[name]}")
+        self._references[name] = reference
         self._classes[name] = model
 
-    def __getitem__(self, name: str) -> type:
+    def __getitem__(self, name: str) -> type[ConfigurableModel]:
         if name not in self._classes:
-            place = self._find()[name]
-            self._classes[name] = EntryPoint(name, place, "").load()
+            reference = self._all_references()[name]
+            self._classes[name] = EntryPoint(name, reference, "").load()
         return self._classes[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._find()
+        return name in self._all_references()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._find())
+        return iter(self._all_references())
 
     def __len__(self) -> int:
-        return len(self._find())
+        return len(self._all_references())
 
 
 SHIPPED = {
@@ -66,5 +91,5 @@ SHIPPED = {
     "DAE": "recbole_vae_plugin.models.dae:DAE",
 }
 
-#: The models that this package and other installed ones bring; see ``docs/extending.md``.
+#: The models of this package and of other installed ones; see ``docs/extending.md``.
 MODELS = ModelRegistry(SHIPPED, group="recbole_vae_plugin.models")

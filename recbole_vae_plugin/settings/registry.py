@@ -1,4 +1,4 @@
-"""Components that are chosen by name in a config: those that are shipped and those of other packages."""
+"""Components that a config selects by name: the shipped ones and those of other packages."""
 
 from __future__ import annotations
 
@@ -10,49 +10,53 @@ from typing import Any, Generic, TypeVar
 from recbole_vae_plugin.settings.keys import Key, checked, keys_of, read
 from recbole_vae_plugin.settings.validation import refuse
 
-T = TypeVar("T")
+#: The type of a registry's components.
+T = TypeVar("T", bound=Callable[..., Any])
+#: The type of one component, which its decorator preserves.
+C = TypeVar("C", bound=Callable[..., Any])
 
-#: Entry points of this group name modules that register components when they are imported.
+#: The entry point group whose modules register components when they are imported.
 COMPONENTS_GROUP = "recbole_vae_plugin.components"
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """Name -> component, of one kind.
+    """A mapping from names to components of one kind.
 
     A component may have settings of its own: a dataclass ``Settings`` in the class, or the argument
-    ``settings`` of :meth:`register`. They are then keys of every model.
+    ``settings`` of :meth:`register`. They become config keys of every model.
 
     Args:
         kind: what the components are, such as ``noise``, for messages.
-        key: the config key that chooses one.
+        key: the config key that selects a component.
     """
 
-    def __init__(self, kind: str, key: str):
+    def __init__(self, kind: str, key: str) -> None:
         self.kind, self.key = kind, key
-        self._components: dict[str, T] = {}
+        # all of type T; the type system has no way to say that C is a subtype of T
+        self._components: dict[str, Any] = {}
         self._settings: dict[str, type] = {}
 
-    def register(self, name: str | None = None, settings: type | None = None) -> Callable[[T], T]:
-        """Decorate a component.
+    def register(self, name: str | None = None, settings: type | None = None) -> Callable[[C], C]:
+        """Return a decorator that registers a component.
 
         Args:
-            name: by which a config chooses it; by default the component's ``__name__``.
+            name: the component's name in a config; by default its ``__name__``.
             settings: the dataclass of its settings; by default its attribute ``Settings``, if any.
 
         Raises:
             ValueError: the name, or the key of a setting, is taken by another component.
         """
 
-        def add(component: T) -> T:
-            own = name or component.__name__
-            known = self._components.get(own)
-            if known is not None and _origin(known) != _origin(component):
-                raise ValueError(f"the {self.kind} {own} is registered already, by {_origin(known)}")
-            described = settings or getattr(component, "Settings", None)
-            if described is not None:
-                self._check_keys(own, described)
-                self._settings[own] = described
-            self._components[own] = component
+        def add(component: C) -> C:
+            own_name = name or component.__name__
+            existing = self._components.get(own_name)
+            if existing is not None and _origin(existing) != _origin(component):
+                raise ValueError(f"the {self.kind} {own_name} is already registered, by {_origin(existing)}")
+            own_settings = settings or getattr(component, "Settings", None)
+            if own_settings is not None:
+                self._check_keys(own_name, own_settings)
+                self._settings[own_name] = own_settings
+            self._components[own_name] = component
             return component
 
         return add
@@ -63,8 +67,8 @@ class Registry(Mapping[str, T], Generic[T]):
             other = known.get(key.name)
             if other is not None and (other.default, other.help) != (key.default, key.help):
                 raise ValueError(
-                    f"the {self.kind} {name} has a key {key.name}, which another {self.kind} has "
-                    "with another default or help"
+                    f"the {self.kind} {name} has a key {key.name}, which another {self.kind} declares "
+                    "with a different default or help"
                 )
 
     def __getitem__(self, name: str) -> T:
@@ -84,10 +88,10 @@ class Registry(Mapping[str, T], Generic[T]):
         """The name under which a component is registered.
 
         Raises:
-            ValueError: it is not.
+            ValueError: it is not registered.
         """
-        for name, known in self.items():
-            if known is component:
+        for name, registered in self.items():
+            if registered is component:
                 return name
         raise ValueError(f"{component!r} is not a registered {self.kind}; allowed: {', '.join(self)}")
 
@@ -96,40 +100,43 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._settings.get(name)
 
     def all_keys(self) -> list[Key]:
-        """The keys of all components, each once."""
+        """The keys of all components, without duplicates."""
         load_plugins()
         return self._keys()
 
     def _keys(self) -> list[Key]:
-        return list({key.name: key for one in self._settings.values() for key in keys_of(one)}.values())
+        every_key = (key for settings in self._settings.values() for key in keys_of(settings))
+        return list({key.name: key for key in every_key}.values())
 
-    def check(self, config: Mapping[str, Any], chosen: str) -> dict[str, Any]:
+    def check(self, config: Mapping[str, Any], selected: str) -> dict[str, Any]:
         """The checked values of the keys of all components.
 
         Args:
             config: RecBole's ``Config``, or a dict.
-            chosen: the name of the component that is used.
+            selected: the name of the component in use.
 
         Raises:
-            ValueError: names the key, the value and what is allowed.
+            ValueError: a value is invalid; the message names the key, the value and what is allowed.
         """
         values = {key.name: checked(key, config) for key in self.all_keys()}
-        own = {key.name for key in keys_of(self._settings[chosen])} if chosen in self._settings else set()
+        own = {key.name for key in keys_of(self._settings[selected])} if selected in self._settings else set()
         for name, settings in self._settings.items():
             for key in keys_of(settings):
                 if key.exclusive and key.name not in own and values[key.name] != key.default:
-                    allowed = f"{key.default} with {self.key} {chosen}; others need {self.key} {name}"
+                    allowed = f"{key.default} with {self.key} {selected}; others need {self.key} {name}"
                     refuse(key.name, values[key.name], allowed)
         return values
 
     def read(self, name: str, config: Mapping[str, Any]) -> Any:
-        """The settings of one component, an instance of its class of settings; ``None`` if it has none."""
+        """The settings of one component, an instance of its settings dataclass; ``None`` if it has none."""
         settings = self._settings.get(name)
         return None if settings is None else read(settings, config)
 
     def build(self, name: str, values: Mapping[str, Any], *args: Any) -> Any:
-        """An instance of a component: called with ``args`` and, by their fields' names, its own settings. A
-        function is called where there are ``args``; without, it is the component itself."""
+        """Build a component from ``args`` and, as keyword arguments, its own settings.
+
+        A class is always called; a function is called if there are ``args``, and otherwise returned as it is.
+        """
         component, settings = self[name], self._settings.get(name)
         if not args and not isinstance(component, type):
             return component
@@ -145,8 +152,10 @@ _loaded = False
 
 
 def load_plugins() -> None:
-    """Import the modules that other packages have named as entry points, once. One that cannot be imported
-    is warned of and left out: it must not break the models that do not use it."""
+    """Import, once, the modules that other packages name as entry points.
+
+    A module that fails to import is skipped with a warning: it must not break models that do not use it.
+    """
     global _loaded
     if _loaded:
         return
@@ -156,6 +165,6 @@ def load_plugins() -> None:
             point.load()
         except Exception as problem:
             warnings.warn(
-                f"the components of {point.value} cannot be used: {type(problem).__name__}: {problem}",
+                f"skipping the components of {point.value}: {type(problem).__name__}: {problem}",
                 stacklevel=2,
             )

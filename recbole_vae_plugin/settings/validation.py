@@ -1,4 +1,4 @@
-"""Checks of single config values: one kind of error, naming the key, the value and what is allowed."""
+"""Checks of single config values. All raise the same error, with the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -8,57 +8,63 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
-#: Hidden layers of an encoder or a decoder.
+from recbole_vae_plugin.settings.keys import Check
+
+#: The most hidden layers of an encoder or a decoder.
 MAX_LAYERS = 100
 
 
 class Refused(ValueError):
-    """What was typed, or stands in a file, cannot be used; the message is enough to mend it."""
+    """Invalid input, from the command line or a file; the message says how to fix it."""
 
 
 def refuse(key: str, value: Any, allowed: str) -> NoReturn:
-    """Raise the one kind of error that a bad value gets.
+    """Raise the error for an invalid value.
 
     Raises:
-        Refused: always; it names the key, the value it got and what is allowed.
+        Refused: always; the message has the key, the value and what is allowed.
     """
     raise Refused(f"{key}: got {value!r}; allowed: {allowed}")
 
 
 def did_you_mean(wrong: str, names: Iterable[str], most: int = 1) -> str:
-    """ " (did you mean x?)" with the nearest of ``names``, whatever the case; else ""."""
+    """``" (did you mean x?)"`` with the closest of ``names``, ignoring case; empty if none is close."""
     spelling = {name.lower(): name for name in names}
-    near = [spelling[name] for name in get_close_matches(wrong.lower(), spelling, n=most)]
-    return f" (did you mean {' or '.join(near)}?)" if near else ""
+    close = [spelling[name] for name in get_close_matches(wrong.lower(), spelling, n=most)]
+    return f" (did you mean {' or '.join(close)}?)" if close else ""
 
 
 def one_of(key: str, value: Any, names: Iterable[str]) -> str:
-    """``value`` as it is spelt in ``names``, whatever its case; ``None`` means ``none``."""
+    """``value`` as it is spelt in ``names``, ignoring case; ``None`` means ``none``."""
     names = list(names)
     spelling = {name.lower(): name for name in names}
-    wanted = "none" if value is None else str(value).lower()
-    if wanted not in spelling:
-        refuse(key, value, ", ".join(names) + did_you_mean(wanted, names))
-    return spelling[wanted]
+    lowered = "none" if value is None else str(value).lower()
+    if lowered not in spelling:
+        refuse(key, value, ", ".join(names) + did_you_mean(lowered, names))
+    return spelling[lowered]
 
 
 def integer(key: str, value: Any, least: int) -> int:
-    """``value`` if it is an int of at least ``least``."""
+    """``value`` as an int, if it is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         refuse(key, value, f"a whole number of at least {least}")
     return int(value)
 
 
 def number(key: str, value: Any, least: float, below: float = float("inf")) -> float:
-    """``value`` if it is a number in [least, below)."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < below:
+    """``value`` as a float, if it is a number in [least, below)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or value < least or not value < below:
         upper = f" and below {below:g}" if below != float("inf") else ""
         refuse(key, value, f"a number of at least {least:g}{upper}")
     return float(value)
 
 
 def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
-    """``value`` if it is a list of hidden widths that does not end in the ``output`` layer's."""
+    """``value`` as a tuple, if it is a list of hidden widths without the output layer's.
+
+    Args:
+        output: the width of the output layer, if known; the list must not end in it.
+    """
     allowed = "a list of layer widths of at least 1, such as [600] or [600, 300]"
     if isinstance(value, str) or not isinstance(value, Sequence):
         refuse(key, value, allowed)
@@ -77,7 +83,7 @@ def sizes(key: str, value: Any, output: int | None = None) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class Integer:
-    """The check of a whole number of at least ``least``."""
+    """Accepts a whole number of at least ``least``."""
 
     least: int
     type = "int"
@@ -88,7 +94,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Number:
-    """The check of a number in [least, below)."""
+    """Accepts a number in [least, below)."""
 
     least: float
     below: float = float("inf")
@@ -100,12 +106,13 @@ class Number:
 
 @dataclass(frozen=True)
 class OneOf:
-    """The check of a name, whatever its case."""
+    """Accepts one of some names, ignoring case."""
 
     names: Iterable[str]
     type = "str"
 
     def allowed_names(self) -> list[str]:
+        """The names to choose from."""
         return list(self.names)
 
     def __call__(self, key: str, value: Any) -> str:
@@ -114,7 +121,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class OneOfOrNone(OneOf):
-    """The check of a name, or the word ``none``."""
+    """Accepts one of some names, or ``none``."""
 
     def allowed_names(self) -> list[str]:
         return ["none", *self.names]
@@ -122,7 +129,7 @@ class OneOfOrNone(OneOf):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The check of a list of layers' widths."""
+    """Accepts a list of layer widths."""
 
     type = "list of int"
 
@@ -132,9 +139,9 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Optional:
-    """``None``, or what another check allows."""
+    """Accepts ``None``, and what another check accepts."""
 
-    check: Any
+    check: Check
 
     @property
     def type(self) -> str:
@@ -146,7 +153,7 @@ class Optional:
 
 @dataclass(frozen=True)
 class CheckedByRecBole:
-    """A key of RecBole's of which a model changes the default only.
+    """Accepts anything: one of RecBole's own keys, of which a model only changes the default.
 
     Attributes:
         type: as in the comments of RecBole's default files.

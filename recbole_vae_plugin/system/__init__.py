@@ -1,1 +1,1 @@
-"""The machine below: files written whole or not at all, processors, installed packages."""
+"""The operating system: atomic file writes, processors, installed packages."""

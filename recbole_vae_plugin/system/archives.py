@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged are told apart from whole ones: torch does not compare checksums."""
+"""Loading checkpoints after a check for damage: torch does not verify checksums."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from recbole_vae_plugin.settings.validation import Refused
 
-#: What torch and pickle raise where a file is not what they wrote.
+#: What ``load`` returns.
+T = TypeVar("T")
+
+#: What torch and pickle raise for damaged files.
 UNREADABLE = (
     AttributeError,
     EOFError,
@@ -29,15 +32,16 @@ UNREADABLE = (
 )
 
 
-def load_whole(file: Any, load: Callable[[], Any]) -> Any:
-    """``load()``, after the checksums of the archive have been compared.
+def load_whole(file: Any, load: Callable[[], T]) -> T:
+    """Return ``load()``, after verifying the checksums of the archive.
 
     Args:
-        file: what is loaded; an open stream is not checked.
+        file: the file that ``load`` reads; an open stream is not verified.
+        load: reads the file.
 
     Raises:
-        ValueError: it is damaged, or not a checkpoint; names the file.
-        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or not a checkpoint; the message names it.
+        FileNotFoundError: the file does not exist.
     """
     if not isinstance(file, (str, os.PathLike)):
         return load()
@@ -47,11 +51,13 @@ def load_whole(file: Any, load: Callable[[], Any]) -> Any:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as problem:
         raise Refused(f"{file} is damaged: {problem}") from problem
     if damaged:
-        raise Refused(f"{file} is damaged: {damaged} in it is not what was written")
+        raise Refused(f"{file} is damaged: {damaged} in it does not match its checksum")
     try:
         return load()
     except (*UNREADABLE, OSError) as problem:
-        if isinstance(problem, OSError) and problem.errno != errno.EINVAL:  # which torch gets from a cut file
+        if (
+            isinstance(problem, OSError) and problem.errno != errno.EINVAL
+        ):  # EINVAL: torch, from a truncated file
             raise
         reason = " ".join(str(problem).split()) or type(problem).__name__
-        raise Refused(f"{file}: is no checkpoint, or a damaged one: {reason}") from problem
+        raise Refused(f"{file}: is not a checkpoint, or is damaged: {reason}") from problem

@@ -1,8 +1,8 @@
-"""What must be installed for training, and what to run where it is not.
+"""What must be installed for training, and how to install it.
 
-RecBole is no requirement of this package: its own requirements (ray <= 2.6.3) cannot be met on
-Python 3.12 and later, so a requirement on it would be refused there. The extra ``train`` lists what
-RecBole really needs, and RecBole is installed without its requirements.
+RecBole is not a requirement of this package: its own requirements (ray <= 2.6.3) cannot be met on
+Python 3.12 and later, so that pip would reject it there. The extra ``train`` lists what RecBole
+actually needs, and RecBole is installed without its requirements.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ INSTALL_TRAINING = f'pip install "{PACKAGE}[train]" && {INSTALL_RECBOLE}'
 
 
 class RegistrationError(ImportError):
-    """RecBole cannot take the models: its version is not supported, or a name is taken."""
+    """The models cannot be registered: RecBole's version is not supported, or a name is taken."""
 
 
 def has_recbole() -> bool:
-    """Whether ``import recbole`` would find something.
+    """Whether ``import recbole`` would find a package.
 
     Raises:
-        RegistrationError: what it would find is no package.
+        RegistrationError: it would find something else.
     """
     try:
         return util.find_spec("recbole") is not None
@@ -32,14 +32,13 @@ def has_recbole() -> bool:
 
 
 def missing_requirements(extra: str = "train") -> list[str]:
-    """Names of the distributions that the extra asks for and that are not installed."""
+    """The names of the distributions that an extra requires and that are not installed."""
     try:
-        stated = metadata.requires(PACKAGE) or []
+        requirements = metadata.requires(PACKAGE) or []
     except metadata.PackageNotFoundError:
         return []
-    names = [
-        re.match(r"[\w.-]+", line)[0] for line in stated if re.search(rf"extra == ['\"]{extra}['\"]", line)
-    ]
+    required = [line for line in requirements if re.search(rf"extra == ['\"]{extra}['\"]", line)]
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required]
     return [name for name in names if not _is_installed(name)]
 
 
@@ -57,7 +56,7 @@ def is_for_serving() -> bool:
 
 
 def what_to_run() -> str | None:
-    """One line for whoever wants to train and cannot; ``None`` where nothing is missing."""
+    """A hint on how to install what training needs, in one line; ``None`` if nothing is missing."""
     missing = missing_requirements()
     if missing:
         lacking = missing if has_recbole() else ["recbole", *missing]

@@ -1,4 +1,4 @@
-"""How many processors this process may use, and the threads of what runs on them."""
+"""The number of processors that this process may use, and of the threads to run on them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def usable_processors() -> int:
-    """Processors that this process may use, at least 1; not those that the machine has.
+    """The number of processors that this process may use, at least 1, rather than that of the machine.
 
-    The least of the affinity mask (``taskset``, Slurm, ``docker --cpuset-cpus``), the quota of a
+    The minimum of the affinity mask (``taskset``, Slurm, ``docker --cpuset-cpus``), the quota of a
     container (``docker --cpus``, Kubernetes; rounded up), ``LOKY_MAX_CPU_COUNT``, and on Slurm
     ``SLURM_CPUS_PER_TASK``.
     """
@@ -20,15 +20,17 @@ def usable_processors() -> int:
 
 
 def threads_for(jobs: int) -> int:
-    """Threads of each of ``jobs`` processes that run at the same time: a fair share, and no more than
-    ``OMP_NUM_THREADS`` where it is set."""
+    """The number of threads for each of ``jobs`` concurrent processes.
+
+    A fair share of the processors, but at most ``OMP_NUM_THREADS`` if it is set.
+    """
     share = max(1, usable_processors() // jobs)
     asked_for = os.environ.get("OMP_NUM_THREADS", "")
     return min(share, int(asked_for)) if asked_for.isdecimal() and int(asked_for) else share
 
 
 def limit_threads(threads: int) -> None:
-    """Have torch, and the BLAS of numpy and scipy, use so many threads in this process at most."""
+    """Limit the threads of torch, and of the BLAS of numpy and scipy, in this process."""
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -1,4 +1,4 @@
-"""What every model of the package owes its users. A model's test file names its variants."""
+"""The tests that every model must pass. A model's test file subclasses them and lists its variants."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ BAD_KL_VALUES = [
 
 
 def fit(run, epochs=None, valid=False):
-    """Train and return the losses of the epochs."""
+    """Train, and return the losses of the epochs."""
     if epochs is not None:
         run.trainer.epochs = epochs
     run.trainer.fit(run.train, run.valid if valid else None, verbose=False, saved=True)
@@ -69,6 +69,14 @@ def assert_same_weights(one, other):
 
 
 class Contract:
+    """Tests of any model.
+
+    Attributes:
+        model: the name of the model.
+        variants: name -> config, for each variant to test.
+        bad_values: (key, value) pairs that must be rejected.
+    """
+
     model: ClassVar[str]
     variants: ClassVar[dict[str, dict]]
     bad_values: ClassVar[list] = BAD_VALUES
@@ -80,7 +88,7 @@ class Contract:
         assert run.model.full_sort_predict(interaction_of(run, users)).shape == (5 * run.dataset.item_num,)
         assert run.model.predict(interaction_of(run, users, items)).shape == (5,)
         assert run.model.calculate_loss(interaction_of(run, users)).shape == ()
-        mu, logvar = run.model.get_codes(users)
+        mu, logvar = run.model.encode_users(users)
         assert mu.shape == (5, 8)
         assert logvar is None or logvar.shape == (5, 8)
 
@@ -104,7 +112,7 @@ class Contract:
 
     def test_predict_agrees_with_full_ranking(self, prepare, variant):
         run = prepare(self.model, **variant)
-        fit(run, epochs=1)  # a linear branch is nothing before
+        fit(run, epochs=1)  # before, a linear branch is all zeros
         users = users_of(run)[:7].repeat(3)
         items = torch.randint(1, run.dataset.item_num, (21,))
         every = scores_of(run, users)
@@ -148,8 +156,8 @@ class Contract:
         assert run.trainer.evaluate(run.test, load_best_model=False) == trained["test_result"]
 
         run.model.train()
-        codes = [run.model.get_codes(users_of(run)).mu for _ in range(2)]
-        assert torch.equal(*codes) and run.model.training, "codes have no noise, whatever the mode"
+        means = [run.model.encode_users(users_of(run)).mu for _ in range(2)]
+        assert torch.equal(*means) and run.model.training, "posteriors are without noise in either mode"
 
     def test_resuming_what_is_finished_leaves_it(self, prepare, variant):
         run = prepare(self.model, **variant)
@@ -225,6 +233,8 @@ class Contract:
 
 
 class VariationalContract(Contract):
+    """Tests of a variational model."""
+
     bad_values = BAD_VALUES + BAD_KL_VALUES
 
     def test_training_samples_and_scoring_does_not(self, prepare, variant):
@@ -233,8 +243,11 @@ class VariationalContract(Contract):
         rows = run.model.interactions.rows(users)
         run.model.train()
         assert not torch.equal(run.model.network(rows)[0], run.model.network(rows)[0])
-        code = run.model.get_codes(users)
-        noise = torch.stack([code.sample() - code.mu for _ in range(400)]) / (0.5 * code.logvar).exp()
+        posterior = run.model.encode_users(users)
+        noise = (
+            torch.stack([posterior.sample() - posterior.mu for _ in range(400)])
+            / (0.5 * posterior.logvar).exp()
+        )
         assert noise.mean().abs() < 0.01
         assert (noise.std() - 1).abs() < 0.01
 
@@ -242,7 +255,7 @@ class VariationalContract(Contract):
         times = sum(variant.get("alternating_updates", [1]))
         annealing = {"anneal_cap": 0.3, "total_anneal_steps": 40 * times}
         run = prepare(self.model, **{**variant, **annealing})
-        assert run.model.beta == 0
+        assert run.model.beta.item() == 0
         fit(run, epochs=2)
         steps = 2 * len(run.train) * times
         assert run.model.beta.item() == pytest.approx(steps / (40 * times))
@@ -261,17 +274,16 @@ class VariationalContract(Contract):
         assert run.model.beta.item() == pytest.approx(run.config["anneal_cap"])
 
     def test_kl_is_averaged_or_added_up(self, prepare, variant):
-        code = None
+        posterior = average = None
         for reduction, factor in (("mean", 1), ("sum", 12)):
             run = prepare(self.model, **{**variant, "kl_reduction": reduction, "total_anneal_steps": 0})
             run.model.eval()
             rows = run.model.interactions.rows(users_of(run)[:12])
-            code = code or run.model.get_codes(users_of(run)[:12])
+            posterior = posterior or run.model.encode_users(users_of(run)[:12])
             if reduction == "mean":
-                average = run.model.penalty(code, code.mu, torch.zeros(()), rows)
-            assert run.model.penalty(code, code.mu, torch.zeros(()), rows).item() == pytest.approx(
-                factor * average.item(), rel=1e-5
-            )
+                average = run.model.penalty(posterior, posterior.mu, torch.zeros(()), rows).item()
+            penalty = run.model.penalty(posterior, posterior.mu, torch.zeros(()), rows).item()
+            assert penalty == pytest.approx(factor * average, rel=1e-5)
 
     def test_kl_can_weigh_users_by_their_items(self, prepare, variant):
         weighting = {"kl_weighting": "profile_length", "prior": "standard", "total_anneal_steps": 0}
@@ -279,7 +291,9 @@ class VariationalContract(Contract):
         run.model.eval()
         users = users_of(run)
         rows = run.model.interactions.rows(users).slice(0, 20)
-        code = run.model.get_codes(users[:20])
-        kl = 0.5 * (code.logvar.exp() + code.mu**2 - 1 - code.logvar).sum(1)
+        posterior = run.model.encode_users(users[:20])
+        kl = 0.5 * (posterior.logvar.exp() + posterior.mu**2 - 1 - posterior.logvar).sum(1)
         expected = run.model.beta * (kl * rows.to_dense().sum(1)).mean()
-        torch.testing.assert_close(run.model.penalty(code, code.mu, torch.zeros(()), rows), expected)
+        torch.testing.assert_close(
+            run.model.penalty(posterior, posterior.mu, torch.zeros(()), rows), expected
+        )

@@ -1,4 +1,4 @@
-"""A pytest plug-in: RecBole runs in a folder of their own, on planted data that takes milliseconds."""
+"""A pytest plugin: RecBole runs in temporary folders, on a small synthetic data set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +16,12 @@ import recbole_vae_plugin  # noqa: F401  registers the models
 
 pytest.register_assert_rewrite("recbole_vae_plugin.testing.contract")
 
-#: Of the planted data: user u likes 7 of the 10 items of block u % 4.
+#: In the synthetic data user u has 7 of the 10 items of block u % 4.
 BLOCKS, BLOCK_USERS, BLOCK_ITEMS = 4, 15, 10
 
 
 def pytest_generate_tests(metafunc):
-    """Run each contract test on every variant that its class names."""
+    """Run each contract test on every variant of its class."""
     if hasattr(metafunc.cls, "variants") and "variant" in metafunc.fixturenames:
         variants = metafunc.cls.variants
         metafunc.parametrize("variant", variants.values(), ids=variants.keys())
@@ -28,7 +29,7 @@ def pytest_generate_tests(metafunc):
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    """RecBole writes into the working directory and reads the command line."""
+    """Run in a temporary folder with an empty command line: RecBole writes to the one and reads the other."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["pytest"])
     handlers = logging.getLogger().handlers[:]
@@ -38,7 +39,7 @@ def own_folder(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def blocks_path(tmp_path_factory) -> Path:
-    """A RecBole data set, ``blocks``: user u likes 7 of the 10 items of block u % 4, no others."""
+    """A RecBole data set, ``blocks``: user u has 7 of the 10 items of block u % 4, and no others."""
     folder = tmp_path_factory.mktemp("data") / "blocks"
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -64,13 +65,13 @@ def settings(blocks_path, tmp_path) -> dict:
         "valid_metric": "NDCG@3",
         "show_progress": False,
         "state": "ERROR",
-        # the same numbers on processors with bfloat16 and without
+        # for the same numbers on processors with and without bfloat16
         "enable_amp": False,
     }
 
 
 def prepared(model: str, dataset: str, settings: dict) -> SimpleNamespace:
-    """Everything up to training, as RecBole's quick start does it."""
+    """Everything up to training, as in RecBole's quick start."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
@@ -78,7 +79,9 @@ def prepared(model: str, dataset: str, settings: dict) -> SimpleNamespace:
     config = Config(model=model, dataset=dataset, config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     data = create_dataset(config)
-    train, valid, test = data_preparation(config, data)
+    # RecBole annotates loaders that have no data set
+    loaders: tuple[Any, Any, Any] = data_preparation(config, data)
+    train, valid, test = loaders
     init_seed(config["seed"], config["reproducibility"])
     network = get_model(config["model"])(config, train.dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
@@ -89,7 +92,7 @@ def prepared(model: str, dataset: str, settings: dict) -> SimpleNamespace:
 
 @pytest.fixture
 def prepare(settings):
-    """:func:`prepared` on planted data, with settings for a small run."""
+    """:func:`prepared` on the synthetic data, with settings for a small run."""
 
     def prepare(model: str, dataset: str = "blocks", **overrides) -> SimpleNamespace:
         return prepared(model, dataset, {**settings, **overrides})
@@ -103,7 +106,7 @@ def users_of(run) -> torch.Tensor:
 
 
 def interaction_of(run, users, items=None):
-    """A batch as RecBole hands it to a model."""
+    """A batch as RecBole passes it to a model."""
     from recbole.data.interaction import Interaction
 
     fields = {run.dataset.uid_field: users}

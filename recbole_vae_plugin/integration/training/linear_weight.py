@@ -54,7 +54,7 @@ def validate_with_linear_branch(
         check_quality(score, f"linear_weight {weight:.3g}")
         return score if bigger else -score
 
-    with linear.keeping_products():
+    with linear.caching_products():
         weight = linear.weight.item()
         deep_quality = quality(0.0)
         if choose:
