@@ -240,7 +240,7 @@ class TestInterruption:
         assert main(["compare", str(experiment(seeds={"split": 7, "model": 1})), "--results", "kept"]) == 0
         file = experiment(methods={"Pop": None, "VAE": {"model": "VAESplit", **SETTINGS, "epochs": 3}})
         assert main(["compare", str(file), "--results", "kept"]) == 2
-        assert "was run with other settings" in capsys.readouterr().err
+        assert "has run with other settings" in capsys.readouterr().err
 
     def test_a_worker_that_dies_is_a_failure_of_its_run_alone(self, experiment, monkeypatch):
         file = experiment(seeds={"split": 7, "model": 1})
@@ -351,7 +351,7 @@ class TestTables:
         assert main(["compare", str(file), "--results", "coverage"]) == 0
         assert main(["report", "coverage"]) == 0
         text = Path("coverage/table.md").read_text()
-        assert "| method | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "nothing to test" in text
+        assert "| method | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "is not tested" in text
 
     def test_markdown_has_best_second_and_verdicts(self, finished, capsys):
         _, folder, _ = finished

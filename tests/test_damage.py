@@ -78,7 +78,7 @@ def test_a_damaged_result_is_kept_and_the_run_done_again(finished):
         damage = DAMAGES["cut off"] * number
         file.write_bytes(damage)
         code, _, err = finished()
-        assert code == 0 and "result.json is damaged" in err and "the run is done again" in err
+        assert code == 0 and "result.json is damaged" in err and "the run is repeated" in err
         kept = file.parent.with_name(f"split-7-model-1.damaged-{number}") / "result.json"
         assert kept.read_bytes() == damage
     assert json.loads(file.read_text())["test"] == before["test"]
@@ -162,8 +162,8 @@ def test_a_worker_whose_parent_is_gone_before_it_starts_ends():
     """The parent's id comes from the parent: the worker's own question may be answered too late."""
     code = (
         "import os, sys, time\n"
-        "from recbole_vae_plugin.runs.worker import end_with_parent\n"
-        "end_with_parent(int(sys.argv[1]))\n"
+        "from recbole_vae_plugin.runs.worker import exit_with_parent\n"
+        "exit_with_parent(int(sys.argv[1]))\n"
         "time.sleep(60)"
     )
     gone = subprocess.Popen([sys.executable, "-c", ""])

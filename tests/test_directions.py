@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from recbole.evaluator.register import metrics_dict, smaller_metrics
 
-from recbole_vae_plugin.compare.directions import SMALLER, smaller_is_better, with_arrow
+from recbole_vae_plugin.compare.directions import LOWER_IS_BETTER, lower_is_better, with_arrow
 from recbole_vae_plugin.compare.statistics import differences, wilcoxon
 
 
 def test_recbole_knows_the_same_directions():
-    assert {name for name in metrics_dict if smaller_is_better(name)} == set(smaller_metrics) == SMALLER
+    assert {name for name in metrics_dict if lower_is_better(name)} == set(smaller_metrics) == LOWER_IS_BETTER
 
 
 def test_the_header_shows_the_direction():
     assert with_arrow("ndcg@10") == "ndcg@10 ↑"
     assert with_arrow("giniindex@10") == "giniindex@10 ↓"
-    assert smaller_is_better("AveragePopularity") and not smaller_is_better("TailPercentage@5")
+    assert lower_is_better("AveragePopularity") and not lower_is_better("TailPercentage@5")
 
 
 @pytest.mark.parametrize("metric, word, wins", [("ndcg@10", "better", 2), ("giniindex@10", "worse", 0)])

@@ -276,7 +276,7 @@ class TestInTraining:
 
 MEASURE = """
 import torch
-from recbole_vae_plugin.runs.machine import forget_peak_memory, peak_memory
+from recbole_vae_plugin.runs.machine import reset_peak_memory, peak_memory
 from recbole_vae_plugin.nn.ease import ease
 from recbole_vae_plugin.nn.interactions import Interactions
 
@@ -287,7 +287,7 @@ n_users, n_items = 2000, 4000
 pairs = torch.rand(n_users, n_items).lt(0.01).nonzero().T
 interactions = Interactions(*pairs, n_users, n_items)
 B = torch.ones(n_items, n_items)
-forget_peak_memory()
+reset_peak_memory()
 before = peak_memory()
 assert ease(interactions, 10.0, 0.5, 0.5, out=B) is B and B.diagonal().abs().max() == 0
 print(peak_memory() - before)

@@ -1,7 +1,9 @@
-"""Names of earlier versions are still accepted, in files and in Python."""
+"""Files with the names of earlier versions are still read."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from results_by_hand import write_results
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.nn import heads
+from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.serving.recommender import Recommender
 from recbole_vae_plugin.testing.fixtures import users_of
 
@@ -34,7 +37,7 @@ def test_an_experiment_file_with_the_former_key_is_the_same_experiment(capsys):
 
 
 def test_both_keys_at_once_are_refused():
-    with pytest.raises(ValueError, match="contestants: is the former name of methods; give only one of them"):
+    with pytest.raises(ValueError, match="contestants: is the former name of methods, and both are given"):
         read(contestants=["Pop"], methods=["Pop"])
 
 
@@ -64,6 +67,21 @@ def with_former_names(folder: Path) -> None:
         former = former.replace('"method":', '"contestant":')
         assert former != text
         file.write_text(former)
+
+
+def test_the_fingerprint_of_a_run_is_that_of_version_0_2():
+    settings = {"dataset": "toy", "model": "DAE", "epochs": 5, "mlp_hidden_size": [600], "data_path": "/data"}
+    run = Run("toy", "small DAE", 7, 1, settings)
+    # what version 0.2 hashed: the fields of its class Cell, without the place of the data
+    content = {
+        "dataset": "toy",
+        "contestant": "small DAE",
+        "split_seed": 7,
+        "model_seed": 1,
+        "settings": {"dataset": "toy", "model": "DAE", "epochs": 5, "mlp_hidden_size": [600]},
+    }
+    text = json.dumps(content, sort_keys=True, default=str)
+    assert run.fingerprint == hashlib.sha256(text.encode()).hexdigest()[:16] == "2c85ed2218218109"
 
 
 def test_former_names_of_posteriors_warn_and_still_work(prepare):

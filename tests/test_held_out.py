@@ -181,7 +181,7 @@ def test_batches_of_training_hold_training_users_alone(hold_out, model):
 
 def test_annealing_counts_training_users(hold_out):
     run = hold_out(train_batch_size=1, anneal_cap=1.0)
-    assert run.model.kl.total_anneal_steps == 10 * len(users(parts(run)[0]))
+    assert run.model.anneal_steps == 10 * len(users(parts(run)[0]))
 
 
 @pytest.mark.parametrize("model", EVERY)

@@ -118,7 +118,7 @@ class TestFiles:
 class TestDamagedCheckpoints:
     @pytest.fixture(scope="class")
     def checkpoint(self, blocks_path, tmp_path_factory) -> bytes:
-        from conftest import prepared
+        from recbole_vae_plugin.testing.fixtures import prepared
 
         folder = tmp_path_factory.mktemp("checkpoint")
         keys = {

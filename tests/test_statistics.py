@@ -49,8 +49,8 @@ def found(users: pd.DataFrame, baseline: str = "base"):
 
 def test_a_real_difference_is_found_with_its_sign_and_size():
     result = found(planted({"base": 0.0, "good": 0.05, "bad": -0.05}))
-    assert result["good"].shown and result["good"].verdict.startswith("better by 0.0")
-    assert result["bad"].shown and result["bad"].verdict.startswith("worse by 0.0")
+    assert result["good"].significant and result["good"].verdict.startswith("better by 0.0")
+    assert result["bad"].significant and result["bad"].verdict.startswith("worse by 0.0")
     assert result["good"].low < 0.05 < result["good"].high
     assert (result["good"].wins, result["bad"].wins) == (3, 0)
 
@@ -58,7 +58,7 @@ def test_a_real_difference_is_found_with_its_sign_and_size():
 def test_no_difference_is_reported_as_none_at_the_stated_rate():
     # five methods without any effect, 60 times: an error is to find even one of them different
     errors = sum(
-        any(each.shown for each in found(planted(dict.fromkeys("abcde", 0.0), 100, seed=seed), "a").values())
+        any(each.significant for each in found(planted(dict.fromkeys("abcde", 0.0), 100, seed=seed), "a").values())
         for seed in range(60)
     )
     assert errors <= stats.binom.ppf(0.999, 60, ALPHA)
@@ -71,10 +71,10 @@ def test_tests_over_users_alone_would_not_keep_the_rate_when_seeds_differ():
         for seed in range(40)
     ]
     by_users = sum(each.t_p < ALPHA for each in results)
-    shown = sum(each.shown for each in results)
+    shown = sum(each.significant for each in results)
     assert shown <= stats.binom.ppf(0.999, 40, ALPHA) < by_users
-    fooled = next(each for each in results if each.t_p < ALPHA and not each.shown)
-    assert fooled.verdict.startswith("no difference shown") and "so too among" in fooled.verdict
+    fooled = next(each for each in results if each.t_p < ALPHA and not each.significant)
+    assert fooled.verdict.startswith("no difference shown") and "not against the spread" in fooled.verdict
 
 
 def test_the_tests_are_scipys():
@@ -111,12 +111,12 @@ def test_equal_results_are_no_difference_and_no_crash():
     users = planted({"base": 0.0}, seeds=(1, 2))
     copy = users.assign(method="copy")
     result = found(pd.concat([users, copy]))["copy"]
-    assert (result.difference, result.t_p, result.wilcoxon_p, result.shown) == (0, 1, 1, False)
+    assert (result.difference, result.t_p, result.wilcoxon_p, result.significant) == (0, 1, 1, False)
 
 
 def test_a_single_run_is_judged_by_its_users():
     result = found(planted({"base": 0.0, "good": 0.05}, seeds=(1,)))["good"]
-    assert result.shown and math.isnan(result.run_p)
+    assert result.significant and math.isnan(result.run_p)
     assert "luck of a seed is not ruled out" in result.verdict
 
 
@@ -130,7 +130,7 @@ def test_many_methods_whose_seeds_differ_keep_the_rate_together():
     effects = dict.fromkeys("abcdefgh", 0.0)
     errors = sum(
         any(
-            each.shown for each in found(planted(effects, 100, range(4), seed, seed_noise=0.05), "a").values()
+            each.significant for each in found(planted(effects, 100, range(4), seed, seed_noise=0.05), "a").values()
         )
         for seed in range(40)
     )

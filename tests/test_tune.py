@@ -187,8 +187,8 @@ class TestInterruption:
         assert trials("found")["state"].tolist() == ["COMPLETE", "COMPLETE"]
 
     def test_a_trial_that_an_older_version_left_is_run_again(self, space, monkeypatch):
-        monkeypatch.setattr(heartbeat, "GRACE", 3)
-        monkeypatch.setattr(heartbeat, "INTERVAL", 1)
+        monkeypatch.setattr(heartbeat, "GRACE_SECONDS", 3)
+        monkeypatch.setattr(heartbeat, "INTERVAL_SECONDS", 1)
         file = space(trials=2)
         Path("found").mkdir()
         study = optuna.create_study(
@@ -203,7 +203,7 @@ class TestInterruption:
     def test_an_interrupted_trial_is_run_again(self, space, monkeypatch):
         file = space(trials=2)
         with monkeypatch.context() as patch:
-            patch.setattr(Pool, "listen", raise_interrupt)
+            patch.setattr(Pool, "poll", raise_interrupt)
             assert main(["tune", file, "--results", "found"]) == 130
         (interrupted,) = values_of_trials("FAIL")
         assert main(["tune", file, "--results", "found"]) == 0
@@ -325,7 +325,7 @@ class TestSpace:
         assert rate.values == (pytest.approx(math.exp(-8)), pytest.approx(math.exp(-4)))
         assert hidden.values == ([64], [128])
         assert (k.kind, k.values) == ("quniform", (1, 9, 2))
-        assert rate.hyper_test == "learning_rate loguniform -8,-4"
+        assert rate.hyper_test_line == "learning_rate loguniform -8,-4"
 
     @pytest.mark.parametrize(
         ("changes", "words"),
@@ -345,7 +345,7 @@ class TestSpace:
             ({"valid_metric": "MRR@7"}, ["valid_metric"]),
             (
                 {"metrics": ["GiniIndex"], "valid_metric": "GiniIndex@3"},
-                ["valid_metric", "more is better"],
+                ["valid_metric", "higher values are better"],
             ),
             ({"trails": 3}, ["trails", "trials"]),
         ],

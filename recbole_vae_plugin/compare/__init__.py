@@ -1,5 +1,5 @@
-"""Several models, data sets and seeds in one experiment, with the statistics to tell them apart.
+"""Comparison of methods over data sets and seeds, with significance tests.
 
-experiment → runner (in the pool of ``runs``) → results → statistics → tables (in markup) → leaderboard, and
-report (with charts)
+experiment → runner (in the pool of ``runs``) → results → statistics → tables (in markup)
+→ leaderboard, report (with charts)
 """

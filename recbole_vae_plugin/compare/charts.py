@@ -1,14 +1,16 @@
-"""What the pictures of the report show, as plain lists."""
+"""The data of the report's charts, as plain lists."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
-from recbole_vae_plugin.compare.statistics import per_user
+from recbole_vae_plugin.compare.statistics import mean_per_user
 from recbole_vae_plugin.compare.tables import Comparison, main_metric
 
-#: Most users whose differences the page shows; of more users, a sample.
-MOST_USERS = 20_000
+#: Of more users, the page shows the differences of a sample of this size.
+MAX_USERS = 20_000
 MONITORED = {
     "reconstruction": "reconstruction loss (nats per user)",
     "kl": "KL term (nats per user)",
@@ -17,37 +19,37 @@ MONITORED = {
 }
 
 
-def data_of(comparison: Comparison, dataset: str) -> dict:
-    """The pictures of one data set."""
+def chart_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
+    """The charts of one data set."""
     results, metric = comparison.results, main_metric(comparison.results)
-    of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
+    summary = comparison.summary[comparison.summary["dataset"] == dataset]
     users = results.users[results.users["dataset"] == dataset]
     columns = {
-        method: per_user(group, metric).groupby("user").mean()
+        method: mean_per_user(group, metric).groupby("user").mean()
         for method, group in users.groupby("method", sort=False)
         if metric in users
     }
     table = pd.DataFrame(columns)
-    if len(table) > MOST_USERS:
-        table = table.sample(MOST_USERS, random_state=0)
-    seconds = costs(comparison, dataset)["s per run, data prepared"]
-    main = of_dataset[of_dataset["metric"] == metric].set_index("method")
+    if len(table) > MAX_USERS:
+        table = table.sample(MAX_USERS, random_state=0)
+    seconds = mean_costs(comparison, dataset)["s per run, data prepared"]
+    main = summary[summary["metric"] == metric].set_index("method")
     return {
         "metric": metric,
         "baseline": results.experiment["baseline"],
-        "summary": of_dataset[["method", "metric", "mean", "low", "high"]].to_dict("records"),
+        "summary": summary[["method", "metric", "mean", "low", "high"]].to_dict("records"),
         "time": [
             {"method": method, "seconds": seconds[method], "mean": main.loc[method, "mean"]}
             for method in main.index
         ],
-        "curves": curves_of(comparison, dataset),
+        "curves": learning_curves(comparison, dataset),
         "monitored": MONITORED,
         "users": {method: table[method].round(4).tolist() for method in table},
     }
 
 
-def curves_of(comparison: Comparison, dataset: str) -> list[dict]:
-    """One entry per run: epochs, validation metric and what was monitored."""
+def learning_curves(comparison: Comparison, dataset: str) -> list[dict[str, Any]]:
+    """One entry per run: its epochs, validation metric and monitored values."""
     curves = comparison.results.curves
     if curves.empty:
         return []
@@ -55,7 +57,7 @@ def curves_of(comparison: Comparison, dataset: str) -> list[dict]:
     entries = []
     keys = ["method", "split_seed", "model_seed"]
     for (method, split, seed), run in curves[curves["dataset"] == dataset].groupby(keys, sort=False):
-        entry = {"method": method, "seeds": f"split {split}, seed {seed}"}
+        entry: dict[str, Any] = {"method": method, "seeds": f"split {split}, seed {seed}"}
         entry["epoch"] = run["epoch"].tolist()
         for name, column in columns.items():
             if column in run and run[column].notna().any():
@@ -64,11 +66,11 @@ def curves_of(comparison: Comparison, dataset: str) -> list[dict]:
     return entries
 
 
-def costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
-    """Method -> mean cost of its runs."""
+def mean_costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
+    """Mean seconds, memory and parameters of each method's runs; methods are the index."""
     runs = comparison.results.finished()
     runs = runs[runs["dataset"] == dataset]
-    # the first run on a split prepares the data for all
+    # the first run on a split also prepares the data of the others
     runs = runs.assign(seconds=runs["seconds"] - runs["prepare_seconds"])
     names = {
         "train_seconds": "s per training epoch",

@@ -1,4 +1,4 @@
-"""What is compared: the experiment file, read and checked, and the runs it asks for."""
+"""The experiment file, read and checked, and the runs that it defines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.runs.reading import (
+    DATA_KEYS,
     DATASETS,
-    OF_DATA,
-    OF_EXPERIMENT,
-    explained,
+    EXPERIMENT_KEYS,
+    error_context,
     file_list,
     mapping,
     plain_name,
@@ -44,12 +45,12 @@ KEYS = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment file with every other file that it names read in.
+    """An experiment file, with the contents of the files that it names.
 
     Attributes:
         datasets: label -> keys of RecBole's config, ``dataset`` among them.
         methods: label -> keys, ``model`` among them.
-        method_seeds: label -> seeds of its model, where they are not the experiment's.
+        method_seeds: label -> model seeds of a method that replace the experiment's.
     """
 
     name: str
@@ -68,24 +69,25 @@ class Experiment:
 
     @classmethod
     def read(cls, file: str) -> Experiment:
-        """Read a file, given by its path or a shipped one's name; paths in it are relative to it.
+        """Read an experiment file, given by its path or the name of a shipped one; paths in it are relative
+        to its folder.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
-        file = find_config(file, "experiment", ("experiments",))
-        given = read_config_file(file, "experiment")
+        path = find_config(file, "experiment", ("experiments",))
+        given = read_config_file(path, "experiment")
         if "contestants" in given:
-            print(f"warning: {file}: the key contestants is now called methods", file=sys.stderr)
+            print(f"warning: {path}: the key contestants is now called methods", file=sys.stderr)
         given = with_current_names(given)
         refuse_unknown_keys("an experiment", given, KEYS)
-        folder = Path(file).resolve().parent
+        folder = path.resolve().parent
         seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
         methods, method_seeds = read_methods(given.get("methods"), folder)
         settings = mapping("settings", given.get("settings") or {}, None)
-        refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT | {"model"})
+        refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS | {"model"})
         return cls(
-            name=plain_name(given.get("name", Path(file).stem)),
+            name=plain_name(given.get("name", path.stem)),
             description=str(given.get("description", "")).strip(),
             datasets=read_datasets(given.get("datasets"), folder),
             methods=methods,
@@ -95,12 +97,12 @@ class Experiment:
             model_seeds=seed_list("seeds.model", seeds.get("model")),
             **read_evaluation(given),
             settings=settings,
-            checkpoints=yes_or_no("checkpoints", given.get("checkpoints", False)),
+            checkpoints=boolean("checkpoints", given.get("checkpoints", False)),
         )
 
     def runs(self) -> Iterator[Run]:
-        """All runs; those that share prepared data stand together, and every method runs once
-        before any runs with a further seed."""
+        """All runs. Those that share prepared data are adjacent, and all methods run with one seed before any
+        runs with the next."""
         shared = {"metrics": self.metrics, "topk": self.topk, "valid_metric": self.valid_metric}
         every_seed = dict.fromkeys(self.model_seeds)
         for seeds in self.method_seeds.values():
@@ -114,7 +116,7 @@ class Experiment:
                             yield Run(dataset, label, split_seed, model_seed, settings)
 
     def check(self) -> None:
-        """Refuse what RecBole would refuse, or silently misread, before anything is trained.
+        """Refuse, before any training, what RecBole would refuse or silently misread.
 
         Raises:
             ValueError: names the method or the data set, the key, the value, what is allowed.
@@ -125,37 +127,36 @@ class Experiment:
         if len({metric.lower() for metric in self.metrics}) < len(self.metrics):
             refuse("metrics", self.metrics, "a list without repetitions")
         for label, keys in self.methods.items():
-            with explained(f"method {label}"):
+            with error_context(f"method {label}"):
                 checks.check_model(keys["model"])
                 checks.check_keys(keys["model"], [*keys, *self.settings], {})
         for label, keys in self.datasets.items():
-            with explained(f"data set {label}"):
+            with error_context(f"data set {label}"):
                 checks.check_keys(self.methods[self.baseline]["model"], keys, {})
-        one_run_each = {(run.dataset, run.method): run for run in self.runs()}
-        ground: dict[str, dict] = {}
-        for (label, method), run in one_run_each.items():
-            with explained(f"method {method} on {label}"):
+        first_runs = {(run.dataset, run.method): run for run in self.runs()}
+        expected: dict[str, dict] = {}
+        for (label, method), run in first_runs.items():
+            with error_context(f"method {method} on {label}"):
                 checks.check_evaluation(run.settings)
                 config = config_of(run.settings)
-                here = {key: config[key] for key in sorted(OF_DATA - {"data_path", "dataset"})}
-                for key, value in ground.setdefault(label, here).items():
-                    if here[key] != value:
+                data_keys = {key: config[key] for key in sorted(DATA_KEYS - {"data_path", "dataset"})}
+                for key, value in expected.setdefault(label, data_keys).items():
+                    if data_keys[key] != value:
                         refuse(
                             key,
-                            here[key],
-                            f"{value}, as for the other methods; {run.settings['model']} has a default "
-                            f"of its own, so set {key} in the data set",
+                            data_keys[key],
+                            f"{value}, as for the other methods; {run.settings['model']} has a different "
+                            f"default, so set {key} in the data set",
                         )
                 checks.check_config(config)
                 checks.check_judged(config, "test", "a comparison")
 
     def check_data(self, runs: Iterable[Run]) -> None:
-        """Refuse what only the data tells, before anything is trained: lists longer than the catalogue,
-        filters that leave nothing, columns that there are not. Each data set is prepared once for each kind
-        of model.
+        """Refuse, before any training, what only the data shows: lists longer than the catalogue, filters
+        that leave nothing, missing columns. Each data set is prepared once for each kind of model.
 
         Args:
-            runs: those that are ahead.
+            runs: the runs to be executed.
 
         Raises:
             Refused: names the method and the data set, the key, the value, what is allowed.
@@ -165,18 +166,19 @@ class Experiment:
 
         prepared: set[str] = set()
         for run in {(run.dataset, run.method): run for run in runs}.values():
-            with explained(f"method {run.method} on {run.dataset}"):
+            with error_context(f"method {run.method} on {run.dataset}"):
                 check_data(config_of(run.settings), run.split_seed, "test", prepared)
 
 
-def yes_or_no(key: str, value) -> bool:
+def boolean(key: str, value: Any) -> bool:
+    """``value`` if it is true or false."""
     if not isinstance(value, bool):
         refuse(key, value, "true or false")
     return value
 
 
-def read_methods(given, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
-    """Label -> keys, and label -> its own seeds; a label without a model is the model's name."""
+def read_methods(given: Any, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
+    """Label -> keys, and label -> model seeds where they are given; ``model`` is by default the label."""
     if isinstance(given, list) and all(isinstance(label, str) for label in given):
         given = dict.fromkeys(given)
     if not isinstance(given, dict) or not given:
@@ -194,6 +196,6 @@ def read_methods(given, folder: Path) -> tuple[dict[str, dict], dict[str, list[i
             keys |= read_config_file(find_config(file, key, folder=folder), key)
         keys |= overrides
         keys.setdefault("model", str(label))
-        refuse_shared_keys(where, keys, OF_DATA | OF_EXPERIMENT)
+        refuse_shared_keys(where, keys, DATA_KEYS | EXPERIMENT_KEYS)
         methods[str(label)] = keys
     return methods, seeds

@@ -11,14 +11,14 @@ from tabulate import tabulate
 
 @dataclass(frozen=True)
 class Markup:
-    """How text is emphasised, and how it is written so that it is shown as it stands."""
+    """Functions of a markup language that emphasise and escape text."""
 
     bold: Callable[[str], str]
     underline: Callable[[str], str]
     escaped: Callable[[str], str]
 
 
-# pandas escapes neither captions nor ±, arrows, < and >, which LaTeX's fonts lack or take for others
+# pandas escapes neither captions nor ±, arrows, < and >, which LaTeX's fonts lack or print differently
 LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -34,16 +34,16 @@ MARKDOWN = Markup("**{}**".format, "<u>{}</u>".format, lambda text: text.replace
 LATEX = Markup(
     r"\textbf{{{}}}".format,
     r"\underline{{{}}}".format,
-    lambda text: text.translate(str.maketrans(LATEX_SPECIAL)),
+    lambda text: "".join(LATEX_SPECIAL.get(character, character) for character in text),
 )
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """Numbers as they are given, and no padding: a long reason in one row would widen all."""
+    """A table without padding, since one long cell would widen every row; numbers are not reformatted."""
     return tabulate(list(rows), header, tablefmt="github", disable_numparse=True, stralign=None)
 
 
 def latex_table(header: Sequence[str], rows: Iterable[Sequence[str]], caption: str) -> str:
-    """A booktabs table of texts that are escaped already."""
+    """A booktabs table of cells that are already escaped."""
     table = pd.DataFrame(rows, columns=list(header)).style.hide(axis="index")
     return table.to_latex(hrules=True, column_format=f"l{'r' * (len(header) - 1)}", caption=caption)

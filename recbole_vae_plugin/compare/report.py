@@ -1,17 +1,17 @@
-"""Results as one page of HTML that needs no network: the table, the verdicts and the pictures."""
+"""Results as one HTML page that works offline: tables, verdicts and charts."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from recbole_vae_plugin.compare.charts import MONITORED, costs, data_of
+from recbole_vae_plugin.compare.charts import MONITORED, chart_data, mean_costs
 from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
@@ -20,10 +20,10 @@ from recbole_vae_plugin.system.atomic import write_text
 
 
 def write_report(comparison: Comparison, file: Path) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Raises:
-        ValueError: there is no finished run to show.
+        ValueError: there is no finished run.
     """
     if comparison.summary.empty:
         raise Refused(f"results: {comparison.results.folder} has no finished run to report")
@@ -32,17 +32,17 @@ def write_report(comparison: Comparison, file: Path) -> None:
     page = template().render(
         experiment=experiment,
         metric=main_metric(comparison.results),
-        sections=[section(comparison, name) for name in datasets],
+        sections=[section_data(comparison, name) for name in datasets],
         failures=comparison.failures(),
-        environments=[in_words(each) for each in comparison.results.environments],
-        data=[data_of(comparison, name) for name in datasets],
+        environments=[environment_line(each) for each in comparison.results.environments],
+        data=[chart_data(comparison, name) for name in datasets],
         plotly=get_plotlyjs(),
     )
     write_text(file, page)
 
 
 def template() -> Template:
-    """The page to be filled in: values are escaped, and a misspelt one is an error."""
+    """The template of the page: values are escaped, and an unknown name is an error."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -50,18 +50,19 @@ def template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # JSON has no NaN: plotly's encoder writes null; keys stay in their order
+    # JSON has no NaN: plotly's encoder writes null; keys keep their order
     environment.policies["json.dumps_kwargs"] = {"cls": PlotlyJSONEncoder}
     return environment.get_template("report.html")
 
 
-def in_words(environment: dict) -> str:
+def environment_line(environment: dict) -> str:
+    """Versions and hardware on one line."""
     return ", ".join(f"{key} {value}" for key, value in environment.items() if value is not None)
 
 
-def section(comparison: Comparison, dataset: str) -> dict:
-    """The part of the page about one data set."""
-    metric, cost = main_metric(comparison.results), costs(comparison, dataset)
+def section_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
+    """The values of the template for the section of one data set."""
+    metric, cost = main_metric(comparison.results), mean_costs(comparison, dataset)
     return {
         "dataset": dataset,
         "header": ["method", *map(with_arrow, comparison.metrics), *cost.columns],
@@ -70,14 +71,14 @@ def section(comparison: Comparison, dataset: str) -> dict:
         "differences": [
             each for each in comparison.differences if (each.dataset, each.metric) == (dataset, metric)
         ],
-        "warnings": collapses(comparison, dataset),
+        "warnings": collapse_warnings(comparison, dataset),
         "metrics": comparison.metrics,
         "monitored": [name for name in MONITORED if name in comparison.results.curves],
     }
 
 
-class Entry(NamedTuple):
-    """A cell of the table: the value that sorts it, its text, its rank if shown, and its deviation."""
+class Cell(NamedTuple):
+    """A cell of the table: its value, by which rows are sorted, its text, rank and standard deviation."""
 
     value: float
     text: str
@@ -85,27 +86,27 @@ class Entry(NamedTuple):
     deviation: str = ""
 
 
-def table_rows(comparison: Comparison, dataset: str, cost: pd.DataFrame) -> dict[str, list[Entry]]:
-    """Method -> its metrics and its costs."""
+def table_rows(comparison: Comparison, dataset: str, cost: pd.DataFrame) -> dict[str, list[Cell]]:
+    """Method -> cells with its metrics and costs."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     ranks = comparison.ranks(dataset)
-    rows = {}
+    rows: dict[str, list[Cell]] = {}
     for method, group in of_dataset.groupby("method", sort=False):
         entries = []
         for row in group.itertuples():
-            found = comparison.of(dataset, method, row.metric)
-            mark = MARK if found and found.shown else ""
+            found = comparison.difference(dataset, method, row.metric)
+            mark = MARK if found and found.significant else ""
             deviation = "" if math.isnan(row.deviation) else f"{row.deviation:.4f}"
             rank = {1: "best", 2: "second"}.get(ranks.loc[method, row.metric], "")
-            entries.append(Entry(row.mean, f"{row.mean:.4f}{mark}", rank, deviation))
+            entries.append(Cell(row.mean, f"{row.mean:.4f}{mark}", rank, deviation))
         for value in cost.loc[method]:
-            entries.append(Entry(value, f"{value:,.{0 if value >= 100 else 2}f}"))
+            entries.append(Cell(value, f"{value:,.{0 if value >= 100 else 2}f}"))
         rows[method] = entries
     return rows
 
 
-def collapses(comparison: Comparison, dataset: str) -> list[str]:
-    """A warning for each method whose posterior had collapsed at the end of a run."""
+def collapse_warnings(comparison: Comparison, dataset: str) -> list[str]:
+    """A warning for each method whose posterior has collapsed by the end of a run."""
     curves, experiment = comparison.results.curves, comparison.results.experiment
     if "active_units" not in curves:
         return []
@@ -114,19 +115,21 @@ def collapses(comparison: Comparison, dataset: str) -> list[str]:
     warnings = []
     for method, runs in last.groupby("method", sort=False):
         keys = {**experiment["settings"], **experiment["methods"][method]}
-        width = keys.get("latent_dimension", default_of(keys["model"], "latent_dimension"))
-        empty = [n for n in runs["active_units"] if has_collapsed({"active_units": n}, width)]
-        if empty:
+        width = keys.get("latent_dimension", default_value(keys["model"], "latent_dimension"))
+        collapsed = [n for n in runs["active_units"] if has_collapsed({"active_units": n}, width)]
+        if collapsed:
             warnings.append(
-                f"The posterior of {method} has collapsed in {len(empty)} of {len(runs)} runs: at most "
-                f"{int(max(empty))} of {width} latent units still vary over users. A smaller anneal_cap "
+                f"The posterior of {method} has collapsed in {len(collapsed)} of {len(runs)} runs: at most "
+                f"{int(max(collapsed))} of {width} latent units still vary over users. A smaller anneal_cap "
                 "leaves more of them."
             )
     return warnings
 
 
-def default_of(model: str, key: str):
-    """The default of one of our models."""
+def default_value(model: str, key: str) -> Any:
+    """The default of a key of one of this package's models."""
     from recbole_vae_plugin.settings.model_registry import MODELS
 
-    return next(each.plain_default for each in MODELS[model].every_key() if each.name == key)
+    # Any: the registry's classes are subclasses of AutoEncoderRecommender, which needs RecBole
+    model_class: Any = MODELS[model]
+    return next(each.plain_default for each in model_class.every_key() if each.name == key)

@@ -1,4 +1,4 @@
-"""The results folder: what is in it, read back as tables."""
+"""The results folder, read as tables."""
 
 from __future__ import annotations
 
@@ -8,48 +8,51 @@ from collections.abc import Collection
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
 
 from recbole_vae_plugin.compare.experiment import Experiment
-from recbole_vae_plugin.runs.files import CONFIG, CURVE, USERS, Damaged, result_of
+from recbole_vae_plugin.runs.files import CONFIG, CURVE, USERS, Damaged, Result, result_of
 from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import refuse
 
 EXPERIMENT, RUNS = "experiment.yaml", "runs"
+#: The first columns of tables of users and of epochs.
+KEYS_OF_RUNS = ("dataset", "method", "split_seed", "model_seed")
 
 
 def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
-    """The experiment that a results folder says it holds.
+    """The content of ``experiment.yaml`` in a results folder.
 
     Args:
-        names: keys that it must have; ``None``: all that an experiment has, and no others.
+        names: keys that it must have; by default exactly those of an experiment.
 
     Raises:
-        Damaged: the file is not a whole experiment.
+        Damaged: the file is not a complete experiment.
     """
     file = folder / EXPERIMENT
     try:
         content = with_current_names(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (yaml.YAMLError, ValueError) as problem:
         raise Damaged(f"{file} is damaged: {' '.join(str(problem).split())}") from problem
-    every = {each.name for each in fields(Experiment)}
-    whole = isinstance(content, dict) and (
-        content.keys() == every if names is None else content.keys() >= set(names)
+    all_names = {each.name for each in fields(Experiment)}
+    complete = isinstance(content, dict) and (
+        content.keys() == all_names if names is None else content.keys() >= set(names)
     )
-    if not whole:
-        raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names or every))}")
+    if not complete:
+        raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names or all_names))}")
     return content
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that an experiment has found so far.
+    """All results of an experiment so far.
 
     Attributes:
         folder: the results folder.
-        experiment: what ran, as in ``experiment.yaml``.
+        experiment: the content of ``experiment.yaml``.
     """
 
     folder: Path
@@ -57,15 +60,19 @@ class Results:
 
     @classmethod
     def read(cls, folder: str | Path) -> Results:
-        """Raises ``ValueError`` where there are no results."""
+        """Read the experiment of a results folder.
+
+        Raises:
+            ValueError: the folder has no results.
+        """
         folder = Path(folder)
         if not (folder / EXPERIMENT).is_file():
             refuse("results", str(folder), "a folder that `recbole-vae compare` wrote")
         return cls(folder, read_experiment(folder))
 
     @cached_property
-    def _found(self) -> list[tuple[Path, dict]]:
-        """Folders and results of the experiment's own runs, as it is configured now."""
+    def _found(self) -> list[tuple[Path, Result]]:
+        """Folders and results of the runs that the experiment defines, with their present configuration."""
         found = []
         for run in Experiment(**self.experiment).runs():
             result = result_of(run, self.folder / RUNS)
@@ -78,14 +85,13 @@ class Results:
         """One row per run: labels, seeds, ``test_<metric>``, ``valid_<metric>``, cost, ``failed``."""
         rows = []
         for _, result in self._found:
-            row = {
-                key: value
-                for key, value in result.items()
-                if key not in ("test", "valid", "environment", "fingerprint")
-            }
+            row: dict[str, Any] = {"failed": None, **result}
+            for key in ("environment", "fingerprint"):
+                del row[key]
             for phase in ("valid", "test"):
-                row |= {f"{phase}_{metric}": value for metric, value in result.get(phase, {}).items()}
-            rows.append({"failed": None} | row)
+                metrics = row.pop(phase, {})
+                row |= {f"{phase}_{metric}": value for metric, value in metrics.items()}
+            rows.append(row)
         return pd.DataFrame(rows, columns=None if rows else ["dataset", "method", "failed"])
 
     @cached_property
@@ -98,13 +104,15 @@ class Results:
         """One row per run and epoch: labels, seeds, losses, seconds, validation metrics."""
         return self._collect(CURVE, None)
 
-    def _collect(self, name: str, dtype) -> pd.DataFrame:
+    def _collect(self, name: str, dtype: dict[str, type] | None) -> pd.DataFrame:
+        """The files of that name of all runs, with the labels and seeds of the run in front."""
         tables = []
         for folder, result in self._found:
             if "failed" not in result:
                 table = read_table(folder / name, dtype)
-                for place, key in enumerate(("dataset", "method", "split_seed", "model_seed")):
-                    table.insert(place, key, result[key])
+                labels = [result["dataset"], result["method"], result["split_seed"], result["model_seed"]]
+                for place, (key, value) in enumerate(zip(KEYS_OF_RUNS, labels)):
+                    table.insert(place, key, value)
                 tables.append(table)
         if not tables:
             return pd.DataFrame(columns=["dataset", "method"])
@@ -112,7 +120,7 @@ class Results:
 
     @property
     def environments(self) -> list[dict]:
-        """The machines and versions that results come from, each once."""
+        """The distinct machines and versions that produced the results."""
         found = (result["environment"] for _, result in self._found)
         return list({json.dumps(each): each for each in found if each}.values())
 
@@ -128,11 +136,11 @@ class Results:
         return self.runs[self.runs["failed"].isna()]
 
 
-def read_table(file: Path, dtype) -> pd.DataFrame:
-    """A table that a run wrote.
+def read_table(file: Path, dtype: dict[str, type] | None) -> pd.DataFrame:
+    """A CSV file of a run.
 
     Raises:
-        Damaged: it cannot be read.
+        Damaged: it is missing or cannot be read.
     """
     try:
         return pd.read_csv(file, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Runs of an experiment that have no result yet: planned, and executed."""
+"""Planning and execution of the runs of an experiment that have no result yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.compare.results import EXPERIMENT, RUNS, read_experiment
-from recbole_vae_plugin.runs.files import read_result, set_aside_damaged
+from recbole_vae_plugin.runs.files import EpochRow, Result, load_result_if_whole, set_aside_damaged
 from recbole_vae_plugin.runs.pool import Pool
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.settings.validation import refuse
@@ -25,18 +25,18 @@ LOCK = ".lock"
 
 
 class Plan:
-    """Which runs are done and which are to do, in a results folder.
+    """The finished and the remaining runs of a results folder.
 
     Args:
         experiment: checked.
-        folder: where results go; new, empty, or with results of the same experiment.
+        folder: for the results: new, empty, or with results of the same experiment.
         only: labels of the methods to run; by default all.
 
     Raises:
-        ValueError: the folder holds something else.
+        ValueError: the folder has other content.
     """
 
-    def __init__(self, experiment: Experiment, folder: Path, only: Collection[str] = ()):
+    def __init__(self, experiment: Experiment, folder: Path, only: Collection[str] = ()) -> None:
         self.experiment, self.folder = experiment, folder.resolve()
         self.done: list[Run] = []
         self.to_run: list[Run] = []
@@ -44,19 +44,19 @@ class Plan:
         self._check_folder()
         for run in experiment.runs():
             set_aside_damaged(self.folder / RUNS / run.folder)
-            result = read_result(self.folder / RUNS / run.folder)
+            result = load_result_if_whole(self.folder / RUNS / run.folder)
             if result and "failed" in result:
                 result = None
             if result and result["fingerprint"] != run.fingerprint:
                 refuse(
                     "results",
                     str(folder),
-                    f"another folder: there {run} was run with other settings. An experiment may gain "
-                    "methods, seeds and data sets, but what has been run must stay as it was",
+                    f"another folder: in this one {run} has run with other settings. Methods, seeds and data "
+                    "sets may be added to an experiment, but not changed once they have run",
                 )
             if result:
                 self.done.append(run)
-                self.note(run, result["seconds"])
+                self.record_time(run, result["seconds"])
             elif not only or run.method in only:
                 self.to_run.append(run)
 
@@ -67,18 +67,18 @@ class Plan:
         if not self.folder.is_dir():
             refuse("results", str(self.folder), allowed)
         if (self.folder / EXPERIMENT).is_file():
-            there = read_experiment(self.folder, {"name"})["name"]
-            if there != self.experiment.name:
-                refuse("results", str(self.folder), f"{allowed}; it holds the experiment {there}")
+            known = read_experiment(self.folder, {"name"})["name"]
+            if known != self.experiment.name:
+                refuse("results", str(self.folder), f"{allowed}; it has results of the experiment {known}")
         elif any(entry.name != LOCK for entry in self.folder.iterdir()):
             refuse("results", str(self.folder), allowed)
 
-    def note(self, run: Run, seconds: float) -> None:
-        """Learn from a run how long others will take."""
+    def record_time(self, run: Run, seconds: float) -> None:
+        """Note the time of a finished run, for estimates."""
         self._seconds[run.dataset, run.method].append(seconds)
 
     def seconds_left(self, runs: list[Run], jobs: int) -> float | None:
-        """An estimate for runs that are still to do; ``None`` while nothing is known."""
+        """Estimated time for runs; ``None`` before any run has finished."""
         if not self._seconds:
             return None
         typical = mean(mean(seconds) for seconds in self._seconds.values())
@@ -88,29 +88,29 @@ class Plan:
 
 
 def describe(plan: Plan, jobs: int) -> str:
-    """The plan in words: what is compared, what is done, what is to run and how long it may take."""
+    """The plan as text: methods, seeds, finished and remaining runs, estimated time."""
     experiment = plan.experiment
     lines = [
         f"{experiment.name}: {len(experiment.methods)} methods on {', '.join(experiment.datasets)}",
         f"  methods  {', '.join(experiment.methods)}; tested against {experiment.baseline}",
-        f"  seeds    split {_list(experiment.split_seeds)}; model {_list(experiment.model_seeds)}",
+        f"  seeds    split {_joined(experiment.split_seeds)}; model {_joined(experiment.model_seeds)}",
         f"  runs     {len(plan.done)} done, {len(plan.to_run)} to run "
-        f"({_in_words(plan.seconds_left(plan.to_run, jobs))})",
+        f"({_time_left(plan.seconds_left(plan.to_run, jobs))})",
         f"  results  {plan.folder}",
     ]
     return "\n".join(lines)
 
 
-def _list(numbers: list[int]) -> str:
+def _joined(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
 def run(plan: Plan, jobs: int = 1) -> None:
-    """Run what has no result yet. Whenever it is stopped, finished runs stay and are not repeated.
+    """Execute the remaining runs. It can be stopped at any time: finished runs are kept and not repeated.
 
     Args:
         plan: of the experiment.
-        jobs: processes that execute runs side by side.
+        jobs: how many runs are executed in parallel.
 
     Raises:
         RuntimeError: another process is running an experiment in this folder.
@@ -127,7 +127,7 @@ def run(plan: Plan, jobs: int = 1) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second runner out of the folder; the system frees the lock if this one is killed."""
+    """Hold the lock of the folder; the system releases it if this process is killed."""
     try:
         with FileLock(folder / LOCK, timeout=0):
             yield
@@ -136,7 +136,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _run_all(plan: Plan, jobs: int, bar: tqdm) -> None:
-    def show(run: Run, row: dict) -> bool:
+    def show(run: Run, row: EpochRow) -> bool:
         bar.set_description_str(f"{run} · epoch {row['epoch']}")
         return True
 
@@ -146,20 +146,20 @@ def _run_all(plan: Plan, jobs: int, bar: tqdm) -> None:
             pool.submit(run)
         for run, result in pool.results():
             bar.update()
-            bar.write(_line(plan, run, result))
-            bar.set_postfix_str(_in_words(plan.seconds_left(pool.left, jobs)))
+            bar.write(_run_line(plan, run, result))
+            bar.set_postfix_str(_time_left(plan.seconds_left(pool.unfinished, jobs)))
 
 
-def _line(plan: Plan, run: Run, result: dict) -> str:
-    """What is said of a run that has ended, from which the plan learns."""
+def _run_line(plan: Plan, run: Run, result: Result) -> str:
+    """The line that is printed for a run that has ended; the plan records its time."""
     if "failed" in result:
         return f"FAILED {run}: {result['failed']}"
-    plan.note(run, result["seconds"])
+    plan.record_time(run, result["seconds"])
     metric = plan.experiment.valid_metric.lower()
-    return f"{run}: {metric} {result['test'][metric]:.4f}, {result['seconds']:.0f} s"
+    return f"{run}: {metric} {result.get('test', {})[metric]:.4f}, {result['seconds']:.0f} s"
 
 
-def _in_words(seconds: float | None) -> str:
+def _time_left(seconds: float | None) -> str:
     if seconds is None:
-        return "time left unknown yet"
+        return "time left not known yet"
     return f"about {tqdm.format_interval(round(seconds))} left"

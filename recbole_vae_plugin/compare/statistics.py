@@ -1,9 +1,8 @@
-"""Is there a difference, and how large: paired tests and intervals over users and over runs.
+"""Paired tests and confidence intervals over users and over runs.
 
-The unit is the user. A method's value for a user is the mean over its seeds, so what is
-compared is the method, not one lucky run. Tests over users cannot see that all users of a run
-shift together when a seed is lucky; with several runs the difference must therefore also stand
-out from the spread between runs.
+The unit is the user. A method's value for a user is the mean over its seeds, so that methods are compared
+and not single runs. Tests over users do not account for the shift that a seed gives to all users of a run
+together; with several runs, a difference must therefore also be significant against the spread between runs.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from recbole_vae_plugin.compare.directions import smaller_is_better
+from recbole_vae_plugin.compare.directions import lower_is_better
 
 ALPHA = 0.05
 RESAMPLES = 2000
-#: Smaller differences come from the order of summation.
+#: Differences up to this size are rounding errors.
 ROUNDING = 1e-12
 RUN = ["split_seed", "model_seed"]
 
@@ -31,14 +30,15 @@ class Difference:
 
     Attributes:
         difference: mean over users of method minus baseline.
-        low, high: its bootstrap 95% interval over users.
+        low, high: bounds of its bootstrap 95% interval over users.
         t_p, wilcoxon_p: two-sided p-values of the paired tests over users.
         users: users with a value from both.
-        runs: pairs of runs; wins: those in which the method was better.
+        runs: pairs of runs; wins: those in which the method is better.
         run_deviation: standard deviation of the difference over the pairs; NaN for one pair.
         run_p: two-sided p-value of the paired t-test over the pairs; NaN for one pair.
-        p_adjusted, wilcoxon_p_adjusted: the larger of t_p and run_p, which is the p-value of users
-            and runs both differing, and wilcoxon_p, after Holm's correction over the methods.
+        p_adjusted: the larger of t_p and run_p, which tests users and runs jointly (intersection-union),
+            after Holm's correction over the methods.
+        wilcoxon_p_adjusted: wilcoxon_p after the same correction.
     """
 
     dataset: str
@@ -64,8 +64,8 @@ class Difference:
         return self.t_p if math.isnan(self.run_p) else max(self.t_p, self.run_p)
 
     @property
-    def shown(self) -> bool:
-        """Whether users show a difference, and the runs, where there are several, agree."""
+    def significant(self) -> bool:
+        """Whether the difference is significant over users and, if there are several, over runs."""
         return bool(self.p_adjusted < ALPHA)
 
     @property
@@ -77,19 +77,20 @@ class Difference:
         )
         if self.runs > 1:
             evidence += f", better in {self.wins} of {self.runs} pairs of runs"
-        if self.shown:
-            more = self.difference > 0
-            word = "better" if more != smaller_is_better(self.metric) else "worse"
+        if self.significant:
+            higher = self.difference > 0
+            word = "better" if higher != lower_is_better(self.metric) else "worse"
             caution = "" if self.runs > 1 else "; one pair of runs, so the luck of a seed is not ruled out"
             return f"{word} by {abs(self.difference):.4f} ({evidence}){caution}"
         reason = ""
         if self.t_p < ALPHA < self.run_p:
-            reason = f"; users differ, but the runs do so too among themselves (p = {p_value(self.run_p)})"
+            p = p_value(self.run_p)
+            reason = f"; significant over users, but not against the spread between runs (p = {p})"
         return f"no difference shown ({self.difference:+.4f}, {evidence}{reason})"
 
 
 def p_value(p: float) -> str:
-    """A p-value as papers print it."""
+    """A p-value in the format of papers."""
     if math.isnan(p):
         return "n/a"
     return "<0.0001" if p < 1e-4 else f"{p:.4f}"
@@ -111,7 +112,7 @@ def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]
 
 
 def paired_t(differences: np.ndarray) -> float:
-    """Two-sided p of Student's paired test; of constant differences 0, or 1 where they are zero."""
+    """Two-sided p of Student's paired t-test; for constant differences 0, or 1 if they are zero."""
     if len(differences) < 2:
         return math.nan
     if np.abs(differences).max() <= ROUNDING:
@@ -122,7 +123,7 @@ def paired_t(differences: np.ndarray) -> float:
 
 
 def wilcoxon(differences: np.ndarray) -> float:
-    """Two-sided p of the signed-rank test; a user without a difference counts half to each side."""
+    """Two-sided p of the signed-rank test; zero differences are split between the signs (zsplit)."""
     real = np.where(np.abs(differences) <= ROUNDING, 0.0, differences)
     if not np.any(real):
         return 1.0
@@ -140,30 +141,38 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def per_user(users: pd.DataFrame, metric: str) -> pd.Series:
-    """(split seed, user) -> mean over the model's seeds, for one method's rows."""
+def mean_per_user(users: pd.DataFrame, metric: str) -> pd.Series:
+    """(split seed, user) -> mean over model seeds, for the rows of one method."""
     return users.groupby(["split_seed", "user"])[metric].mean()
 
 
-def per_run(users: pd.DataFrame, metric: str) -> pd.Series:
-    """(split seed, model seed) -> mean over users, for one method's rows."""
+def mean_per_run(users: pd.DataFrame, metric: str) -> pd.Series:
+    """(split seed, model seed) -> mean over users, for the rows of one method."""
     return users.groupby(RUN)[metric].mean()
 
 
 def pair_runs(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
-    """Differences of runs with the same split and model seed; where seeds have no partner, of the
-    means on the same split, so that no run counts twice."""
+    """Differences of runs with the same split and model seed; if the seeds do not match, of the means on each
+    split, so that no run counts twice."""
     if set(ours.index) != set(theirs.index):
         ours, theirs = (runs.groupby("split_seed").mean() for runs in (ours, theirs))
     return (ours - theirs).dropna().to_numpy()
 
 
-def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) -> Difference:
-    """One method's rows of users against the baseline's."""
-    paired = pd.concat([per_user(ours, metric), per_user(theirs, metric)], axis=1, join="inner")
+def difference(
+    dataset: str, metric: str, names: tuple[str, str], ours: pd.DataFrame, theirs: pd.DataFrame
+) -> Difference:
+    """Compare one method with the baseline.
+
+    Args:
+        names: of the method and the baseline.
+        ours: the method's rows of ``Results.users``.
+        theirs: the baseline's rows.
+    """
+    paired = pd.concat([mean_per_user(ours, metric), mean_per_user(theirs, metric)], axis=1, join="inner")
     gaps = (paired.iloc[:, 0] - paired.iloc[:, 1]).groupby("user").mean().to_numpy()
     low, high = bootstrap_interval(gaps)
-    of_runs = pair_runs(per_run(ours, metric), per_run(theirs, metric))
+    of_runs = pair_runs(mean_per_run(ours, metric), mean_per_run(theirs, metric))
     return Difference(
         dataset=dataset,
         metric=metric,
@@ -176,18 +185,19 @@ def difference(dataset: str, metric: str, names: tuple[str, str], ours, theirs) 
         wilcoxon_p=wilcoxon(gaps),
         users=len(gaps),
         runs=len(of_runs),
-        wins=int(((of_runs < 0) if smaller_is_better(metric) else (of_runs > 0)).sum()),
+        wins=int(((of_runs < 0) if lower_is_better(metric) else (of_runs > 0)).sum()),
         run_deviation=float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else math.nan,
         run_p=paired_t(of_runs),
     )
 
 
 def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
-    """All methods against the baseline, corrected for their number within a metric and data set.
+    """Compare all methods with the baseline; p-values are corrected for the number of methods within each
+    metric and data set.
 
     Args:
         users: one row per run and user, as ``Results.users``.
-        baseline: a method's label; without its results there is nothing to compare.
+        baseline: a method's label; data sets without its results are left out.
         metrics: columns of ``users``.
     """
     found: list[Difference] = []
@@ -208,12 +218,12 @@ def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> l
 
 
 def summary(runs: pd.DataFrame, users: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per data set, method and metric: ``mean`` and ``deviation`` over runs (NaN for one),
-    ``runs``, and, for metrics that each user has, ``low`` and ``high`` of the mean's bootstrap 95%
-    interval over users.
+    """One row per data set, method and metric: ``mean`` and standard ``deviation`` over runs (NaN for one),
+    ``runs``, and, for metrics with a value for each user, ``low`` and ``high`` of the bootstrap 95% interval
+    of the mean over users.
 
     Args:
-        runs: those that finished, as ``Results.finished()``.
+        runs: the finished runs, as ``Results.finished()``.
         users: as ``Results.users``.
         metrics: such as ``ndcg@10``, columns ``test_<metric>`` of ``runs``.
     """

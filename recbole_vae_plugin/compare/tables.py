@@ -1,4 +1,4 @@
-"""Results as tables for a README, a paper or a program."""
+"""Results as tables in Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import math
 
 import pandas as pd
 
-from recbole_vae_plugin.compare.directions import smaller_is_better, with_arrow
+from recbole_vae_plugin.compare.directions import lower_is_better, with_arrow
 from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, Markup, latex_table, markdown_table
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, summary
 from recbole_vae_plugin.system.atomic import replacing, write_text
 
-#: Marks a value that differs from the baseline's.
+#: Marks a significant difference from the baseline.
 MARK = "*"
 
 
 def metric_names(results: Results) -> list[str]:
     """The test metrics, such as ``ndcg@10``, in the experiment's order."""
-    wanted = [metric.lower() for metric in results.experiment["metrics"]]
+    order = [metric.lower() for metric in results.experiment["metrics"]]
     known = [column.removeprefix("test_") for column in results.finished() if column.startswith("test_")]
-    return sorted(known, key=lambda name: wanted.index(name.partition("@")[0]))
+    return sorted(known, key=lambda name: order.index(name.partition("@")[0]))
 
 
 def main_metric(results: Results) -> str:
-    """The metric of the verdicts, as a column is called."""
+    """The metric of the verdicts, such as ``ndcg@10``."""
     return results.experiment["valid_metric"].lower()
 
 
@@ -37,36 +37,36 @@ class Comparison:
         differences: each method against the baseline, in every metric.
     """
 
-    def __init__(self, results: Results):
+    def __init__(self, results: Results) -> None:
         self.results = results
         self.metrics = metric_names(results)
         self.summary = summary(results.finished(), results.users, self.metrics)
         tested = [metric for metric in self.metrics if metric in results.users]
         self.differences = differences(results.users, results.experiment["baseline"], tested)
 
-    def of(self, dataset: str, method: str, metric: str) -> Difference | None:
-        """The difference to the baseline; ``None`` where it was not tested."""
+    def difference(self, dataset: str, method: str, metric: str) -> Difference | None:
+        """The difference from the baseline; ``None`` if it was not tested."""
         for each in self.differences:
             if (each.dataset, each.method, each.metric) == (dataset, method, metric):
                 return each
         return None
 
     def ranks(self, dataset: str) -> pd.DataFrame:
-        """Methods x metrics: 1 for the best, 2 for the second, after rounding to four decimals."""
+        """Methods x metrics: 1 for the best, 2 for the second best, after rounding to four decimals."""
         of_dataset = self.summary[self.summary["dataset"] == dataset]
         means = of_dataset.pivot(index="method", columns="metric", values="mean")
-        signs = [-1 if smaller_is_better(metric) else 1 for metric in means]
+        signs = [-1 if lower_is_better(metric) else 1 for metric in means]
         return (means.round(4) * signs).rank(ascending=False, method="dense")
 
     def verdicts(self) -> list[str]:
         """One sentence per method and data set, in the metric of early stopping."""
-        chosen = main_metric(self.results)
-        if chosen not in self.results.users:
-            return [f"{chosen} is not a mean over users, so there is nothing to test"]
+        metric = main_metric(self.results)
+        if metric not in self.results.users:
+            return [f"{metric} is not a mean over users, so it is not tested"]
         return [
             f"{each.method} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
             for each in self.differences
-            if each.metric == chosen
+            if each.metric == metric
         ]
 
     def failures(self) -> list[str]:
@@ -80,26 +80,26 @@ class Comparison:
         ]
 
 
-def formatted(comparison: Comparison, dataset: str, markup: Markup) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one data set: mean ± deviation, best bold, second underlined, marked where
-    it differs from the baseline."""
+def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of one data set: mean ± standard deviation, the best in bold, the second underlined,
+    significant differences from the baseline marked."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     ranks = comparison.ranks(dataset)
     failed = set(comparison.results.experiment["methods"]) - set(ranks.index)
-    most = of_dataset["runs"].max()
-    # where no run has finished there is no metric, and a column for the reason all the same
+    max_runs = of_dataset["runs"].max()
+    # without a finished run there is no metric, but failures still need a column for the reason
     metrics = [markup.escaped(with_arrow(metric)) for metric in comparison.metrics]
     header = ["method", *(metrics or [""])]
     rows = []
     for method, group in of_dataset.groupby("method", sort=False):
         runs = group["runs"].iloc[0]
-        cells = [markup.escaped(method if runs == most else f"{method} ({runs} of {most} runs)")]
+        cells = [markup.escaped(method if runs == max_runs else f"{method} ({runs} of {max_runs} runs)")]
         for row in group.itertuples():
             emphasis = {1: markup.bold, 2: markup.underline}.get(ranks.loc[method, row.metric], str)
             text = emphasis(f"{row.mean:.4f}")
-            found = comparison.of(dataset, method, row.metric)
+            found = comparison.difference(dataset, method, row.metric)
             spread = "" if math.isnan(row.deviation) else f" ± {row.deviation:.4f}"
-            cells.append(text + markup.escaped((MARK if found and found.shown else "") + spread))
+            cells.append(text + markup.escaped((MARK if found and found.significant else "") + spread))
         rows.append(cells)
     runs = comparison.results.runs
     for method in comparison.results.experiment["methods"]:
@@ -111,7 +111,7 @@ def formatted(comparison: Comparison, dataset: str, markup: Markup) -> tuple[lis
 
 
 def legend(comparison: Comparison, dataset: str) -> str:
-    """The caption of a data set's table."""
+    """The caption of the table of a data set."""
     baseline = comparison.results.experiment["baseline"]
     of_dataset = comparison.results.finished()
     of_dataset = of_dataset[of_dataset["dataset"] == dataset]
@@ -125,12 +125,12 @@ def legend(comparison: Comparison, dataset: str) -> str:
 
 
 def markdown(comparison: Comparison) -> str:
-    """A table for each data set, the verdicts and what failed."""
+    """A table for each data set, the verdicts and the failures."""
     parts = [f"# {comparison.results.experiment['name']}"]
     if comparison.results.experiment["description"]:
         parts.append(comparison.results.experiment["description"])
     for dataset in comparison.results.experiment["datasets"]:
-        table = markdown_table(*formatted(comparison, dataset, MARKDOWN))
+        table = markdown_table(*table_cells(comparison, dataset, MARKDOWN))
         parts += [f"## {dataset}", table, legend(comparison, dataset)]
     if verdicts := comparison.verdicts():
         parts += ["## Verdicts", "\n".join(f"- {verdict}" for verdict in verdicts)]
@@ -143,18 +143,18 @@ def latex(comparison: Comparison) -> str:
     """A booktabs table for each data set."""
     return "\n".join(
         latex_table(
-            *formatted(comparison, dataset, LATEX),
+            *table_cells(comparison, dataset, LATEX),
             caption=LATEX.escaped(f"{dataset}. {legend(comparison, dataset)}"),
         )
         for dataset in comparison.results.experiment["datasets"]
     )
 
 
-def wide(comparison: Comparison) -> pd.DataFrame:
-    """Summary and difference to the baseline, one row per data set, method and metric."""
+def statistics_table(comparison: Comparison) -> pd.DataFrame:
+    """Summary and difference from the baseline, one row per data set, method and metric."""
     rows = []
     for row in comparison.summary.to_dict("records"):
-        found = comparison.of(row["dataset"], row["method"], row["metric"])
+        found = comparison.difference(row["dataset"], row["method"], row["metric"])
         keys = (
             "difference",
             "low",
@@ -170,32 +170,34 @@ def wide(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def csv(comparison: Comparison) -> str:
-    return wide(comparison).to_csv(index=False)
+def as_csv(comparison: Comparison) -> str:
+    """:func:`statistics_table` as CSV."""
+    return statistics_table(comparison).to_csv(index=False)
 
 
 def as_json(comparison: Comparison) -> str:
+    """The experiment, the environments, :func:`statistics_table` and the failures as JSON."""
     content = {
         "experiment": comparison.results.experiment,
         "environments": comparison.results.environments,
-        "results": json.loads(wide(comparison).to_json(orient="records", double_precision=10)),
+        "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
         "failures": comparison.failures(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-FORMATS = {"markdown": markdown, "latex": latex, "csv": csv, "json": as_json}
+FORMATS = {"markdown": markdown, "latex": latex, "csv": as_csv, "json": as_json}
 
 
 def write_all(comparison: Comparison) -> None:
-    """Tables and collected data into the results folder, each file readable by itself."""
+    """Write the tables and the collected data into the results folder."""
     results = comparison.results
     texts = {
         "runs.csv": results.runs.to_csv(index=False),
         "curves.csv": results.curves.to_csv(index=False),
         "environment.json": json.dumps(results.environments, indent=1),
         "table.md": markdown(comparison),
-        "statistics.csv": csv(comparison),
+        "statistics.csv": as_csv(comparison),
     }
     for name, text in texts.items():
         write_text(results.folder / name, text)

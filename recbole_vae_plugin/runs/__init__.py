@@ -1,4 +1,4 @@
-"""Runs, below ``compare`` and ``tune``: executed in processes side by side, with one set of result files.
+"""Runs, the layer below ``compare`` and ``tune``: parallel worker processes and the files of each run.
 
 run → execution → worker (inside the process) → process (outside) → pool
 """

@@ -1,4 +1,4 @@
-"""A run executed: trained, tested and written down as RecBole would run it."""
+"""Execution of a run: trained and tested as RecBole would, with its files written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,23 @@ import yaml
 
 from recbole_vae_plugin.integration.data.prepared import PreparedData
 from recbole_vae_plugin.integration.training.quick_start import QuickStart
-from recbole_vae_plugin.runs.files import CHECKPOINT, CONFIG, CURVE, LOG, USERS, write_result
+from recbole_vae_plugin.runs.files import (
+    CHECKPOINT,
+    CONFIG,
+    CURVE,
+    LOG,
+    USERS,
+    EpochRow,
+    Figures,
+    Result,
+    write_result,
+)
 from recbole_vae_plugin.runs.machine import (
     environment,
-    forget_peak_gpu_memory,
-    forget_peak_memory,
     peak_gpu_memory,
     peak_memory,
+    reset_peak_gpu_memory,
+    reset_peak_memory,
 )
 from recbole_vae_plugin.runs.run import Run
 
@@ -34,50 +44,53 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Stopped(Exception):
-    """Raised from the report of an epoch to end a run that is not worth going on with."""
+    """Raised by the callback of an epoch to stop a run early."""
 
 
 def execute(
     run: Run,
     folder: Path,
     data: PreparedData,
-    tell: Callable[[dict], None],
+    on_epoch: Callable[[EpochRow], None],
     keep_checkpoint: bool = False,
     test: bool = True,
-) -> dict:
+) -> Result:
     """Execute a run in the working directory ``folder`` and write its files there.
 
-    A failure is a result, too: ``failed`` says why, and the log holds the traceback.
+    A failure is a result, too: ``failed`` gives the reason, and the log has the traceback.
 
     Args:
-        folder: exists and is empty; the process changes into it, since RecBole writes where it is.
-        tell: called with what is known of each epoch; raises :class:`Stopped` to end the run.
-        test: whether the test data may be looked at. Without, there are no ``users.csv.gz`` and no
-            ``test`` in the result.
+        folder: an empty folder; the process changes into it, since RecBole writes to the working directory.
+        on_epoch: called with a row after each training epoch and each validation; raises :class:`Stopped` to
+            stop the run.
+        test: whether to evaluate on the test data. If not, there is no ``users.csv.gz`` and no ``test``
+            in the result.
 
     Returns:
-        What ``result.json`` holds.
+        The content of ``result.json``.
     """
     os.chdir(folder)
     handler = logging.FileHandler(LOG, encoding="utf-8")
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger()
     logger.handlers, logger.level = [handler], logging.INFO
-    result = run.labels
+    figures: Figures = {}
     begin = perf_counter()
     try:
-        result |= train_and_test(run, data, tell, keep_checkpoint, test)
+        figures = train_and_test(run, data, on_epoch, keep_checkpoint, test)
     except Stopped:
-        result["stopped"] = True
+        figures["stopped"] = True
     except Exception as problem:
         logger.error(traceback.format_exc())
-        result["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
+        figures["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     finally:
         shutil.rmtree("saved", ignore_errors=True)
         handler.close()
         logger.handlers = []
-        leave_no_trace()
-    result |= {
+        release_memory()
+    result: Result = {
+        **run.labels,
+        **figures,
         "seconds": perf_counter() - begin,
         "threads": torch.get_num_threads(),
         "environment": environment(),
@@ -85,8 +98,8 @@ def execute(
     return write_result(Path(), result)
 
 
-def leave_no_trace() -> None:
-    """A run's model and its precision are not the next one's."""
+def release_memory() -> None:
+    """Free the model's memory, and reset the autocast precision for the next run."""
     gc.collect()
     torch.cuda.empty_cache()
     torch.set_autocast_dtype("cuda", torch.float16)
@@ -94,24 +107,30 @@ def leave_no_trace() -> None:
 
 
 class PlainFormatter(logging.Formatter):
-    """RecBole colours its log for a terminal."""
+    """Without the colours that RecBole adds for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         return COLOURS.sub("", super().format(record))
 
 
-def train_and_test(run: Run, data: PreparedData, tell, keep_checkpoint: bool, test: bool) -> dict:
-    """The figures of a run, which are measured on the way, and its files but the result."""
+def train_and_test(
+    run: Run,
+    data: PreparedData,
+    on_epoch: Callable[[EpochRow], None],
+    keep_checkpoint: bool,
+    test: bool,
+) -> Figures:
+    """Train, test and measure; write all files except the result."""
     steps = QuickStart({**run.settings, "checkpoint_dir": "saved"}, run.split_seed, run.model_seed)
     Path(CONFIG).write_text(yaml.safe_dump(steps.resolved(), sort_keys=True), encoding="utf-8")
     prepare_seconds = seconds_of(lambda: steps.load(data))
-    forget_peak_memory()
+    reset_peak_memory()
     build_seconds = seconds_of(steps.build)
     flops = steps.flops()
-    valid_score, valid, epochs = steps.fit(tell)
+    valid_score, valid, epochs = steps.fit(on_epoch)
     train_gpu_memory = peak_gpu_memory()
-    forget_peak_gpu_memory()
-    tested = {}
+    reset_peak_gpu_memory()
+    tested: Figures = {}
     if test:
         tested["test"], users = steps.test()
         pd.DataFrame(users).to_csv(USERS, index=False)
@@ -137,13 +156,13 @@ def train_and_test(run: Run, data: PreparedData, tell, keep_checkpoint: bool, te
 
 
 def seconds_of(step: Callable[[], None]) -> float:
-    """Take a step; returns how long it took."""
+    """Call ``step``; returns the seconds it took."""
     begin = perf_counter()
     step()
     return perf_counter() - begin
 
 
-def mean_of(column: str, epochs: list[dict]) -> float | None:
+def mean_of(column: str, epochs: list[EpochRow]) -> float | None:
     """Mean over the epochs that have a value."""
     values = [row[column] for row in epochs if column in row]
     return mean(values) if values else None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any, TypedDict, cast
 
-from recbole_vae_plugin.runs.run import Run
+from recbole_vae_plugin.runs.run import Run, RunLabels
 from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import remove_left_over, write_text
@@ -18,34 +19,59 @@ CONFIG = "config.yaml"
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.pth"
 
-#: What every result says of its run.
-ALWAYS = {
-    "dataset",
-    "method",
-    "model",
-    "split_seed",
-    "model_seed",
-    "fingerprint",
-    "seconds",
-    "environment",
-}
+#: One row of ``curve.csv``: ``epoch``, ``train_loss``, ``train_seconds`` and what is monitored; in validated
+#: epochs also ``valid_seconds`` and ``valid_<metric>``.
+EpochRow = dict[str, Any]
+
+
+class Figures(TypedDict, total=False):
+    """The measured entries of a result; a failed or stopped run has only ``failed`` or ``stopped``."""
+
+    failed: str
+    stopped: bool
+    valid_score: float | None
+    valid: dict[str, float]
+    test: dict[str, float]
+    epochs: int
+    best_epoch: int | None
+    prepare_seconds: float
+    build_seconds: float
+    train_seconds: float | None
+    eval_seconds: float | None
+    peak_memory: float
+    train_gpu_memory: float
+    eval_gpu_memory: float
+    parameters: int
+    flops: float
+    threads: int
+
+
+class LabelledResult(RunLabels):
+    """The entries that every result has."""
+
+    seconds: float
+    environment: dict[str, Any]
+
+
+class Result(LabelledResult, Figures):
+    """The content of ``result.json``."""
 
 
 class Damaged(Refused):
-    """A file of results is cut off, empty or not what was written; the message names it."""
+    """A file of results is truncated, empty or otherwise not as it was written; the message names it."""
 
 
-def write_result(folder: Path, result: dict) -> dict:
-    """Write ``result.json`` whole or not at all; returns the result."""
+def write_result(folder: Path, result: Result) -> Result:
+    """Write ``result.json`` atomically; returns the result."""
     write_text(folder / RESULT, json.dumps(result, indent=1))
     return result
 
 
-def load_result(folder: Path) -> dict | None:
-    """What a finished or failed run left, or ``None``: a run that was killed leaves nothing.
+def load_result(folder: Path) -> Result | None:
+    """The result of a finished or failed run; ``None`` where there is none, as after a run that was killed.
 
     Raises:
-        Damaged: the file is not a whole result.
+        Damaged: the file is not a complete result.
     """
     file = folder / RESULT
     if not file.is_file():
@@ -54,13 +80,14 @@ def load_result(folder: Path) -> dict | None:
         content = with_current_names(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, RecursionError, OSError) as problem:
         raise Damaged(f"{file} is damaged: {problem}") from problem
-    missing = ALWAYS - content.keys() if isinstance(content, dict) else ALWAYS
+    required = LabelledResult.__required_keys__
+    missing = required - content.keys() if isinstance(content, dict) else required
     if missing:
         raise Damaged(f"{file} is damaged: it has no {', '.join(sorted(missing))}")
-    return content
+    return cast(Result, content)
 
 
-def read_result(folder: Path) -> dict | None:
+def load_result_if_whole(folder: Path) -> Result | None:
     """:func:`load_result`, but ``None`` with a warning on stderr where the result is damaged."""
     try:
         return load_result(folder)
@@ -69,18 +96,18 @@ def read_result(folder: Path) -> dict | None:
         return None
 
 
-def result_of(run: Run, folder: Path) -> dict | None:
-    """The result of a run configured as this one, which may have failed.
+def result_of(run: Run, folder: Path) -> Result | None:
+    """The result of a run with this configuration, which may have failed.
 
     Args:
         folder: of all runs.
     """
-    result = read_result(folder / run.folder)
+    result = load_result_if_whole(folder / run.folder)
     return result if result and result["fingerprint"] == run.fingerprint else None
 
 
 def set_aside_damaged(folder: Path) -> None:
-    """Keep the folder of a run whose result is damaged under another name, for the run to be done again."""
+    """Rename the folder of a run whose result is damaged, so that the run is repeated."""
     try:
         load_result(folder)
     except Damaged as problem:
@@ -88,11 +115,11 @@ def set_aside_damaged(folder: Path) -> None:
         while (kept := folder.with_name(f"{folder.name}.damaged-{number}")).exists():
             number += 1
         folder.rename(kept)
-        print(f"warning: {problem}; kept as {kept}, and the run is done again", file=sys.stderr)
+        print(f"warning: {problem}; kept as {kept}, and the run is repeated", file=sys.stderr)
 
 
 def remove_left_over_runs(folder: Path) -> None:
-    """Remove what runs that were killed have left, also those that nobody asks for again.
+    """Remove the partial folders of runs that were killed, whether or not they will be repeated.
 
     Args:
         folder: of all runs.

@@ -1,4 +1,4 @@
-"""Where a result was made, and how much memory the making took."""
+"""The machine and the library versions behind a result, and peak memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIBRARIES = ("recbole-vae-plugin", "recbole", "torch", "numpy", "scipy", "pandas
 
 
 def environment() -> dict:
-    """Versions and machine, in words."""
+    """Library versions and hardware, for ``result.json``."""
     versions = {}
     for library in LIBRARIES:
         try:
@@ -32,6 +32,7 @@ def environment() -> dict:
 
 
 def processor() -> str:
+    """The model name of the CPU."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
@@ -41,21 +42,22 @@ def processor() -> str:
 
 
 def gpu() -> str | None:
+    """The name of the GPU, or ``None`` without one."""
     from torch import cuda
 
     return cuda.get_device_name() if cuda.is_available() else None
 
 
-def forget_peak_memory() -> None:
-    """Start measuring the peaks anew, where the system can (Linux, CUDA)."""
-    # elsewhere peaks are those of the process's whole life
+def reset_peak_memory() -> None:
+    """Reset the peaks of main and GPU memory, where the system can (Linux, CUDA)."""
+    # elsewhere the peaks cover the whole life of the process
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    forget_peak_gpu_memory()
+    reset_peak_gpu_memory()
 
 
-def forget_peak_gpu_memory() -> None:
-    """The part of :func:`forget_peak_memory` that needs no pause."""
+def reset_peak_gpu_memory() -> None:
+    """Reset the peak of GPU memory only, which costs no time."""
     from torch import cuda
 
     if cuda.is_available():
@@ -63,24 +65,24 @@ def forget_peak_gpu_memory() -> None:
 
 
 def peak_memory() -> float:
-    """MiB of main memory that the process held at once."""
+    """Peak main memory of the process in MiB."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) / 1024
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         import psutil
 
         return psutil.Process().memory_info().peak_wset / 2**20
+    import resource
+
     # kilobytes, and on macOS bytes
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def peak_gpu_memory() -> float:
-    """MiB of GPU memory that torch held at once; 0 without a GPU."""
+    """Peak GPU memory reserved by torch in MiB; 0 without a GPU."""
     from torch import cuda
 
     return cuda.max_memory_reserved() / 2**20 if cuda.is_available() else 0.0

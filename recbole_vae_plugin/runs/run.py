@@ -7,20 +7,32 @@ import json
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 #: Characters of a label in the name of a folder.
-LONGEST_NAME = 80
+MAX_NAME_LENGTH = 80
 
 
 def slug(label: str) -> str:
-    """A label as the name of a folder; labels that differ only in odd characters stay apart."""
-    plain = re.sub(r"[^\w.+-]+", "-", label).strip("-.")[:LONGEST_NAME]
+    """The folder name of a label; labels that differ only in special characters get different names."""
+    plain = re.sub(r"[^\w.+-]+", "-", label).strip("-.")[:MAX_NAME_LENGTH]
     return plain if plain == label else f"{plain}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
+
+
+class RunLabels(TypedDict):
+    """The entries of a result that identify its run."""
+
+    dataset: str
+    method: str
+    model: str
+    split_seed: int
+    model_seed: int
+    fingerprint: str
 
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained and tested once.
+    """One training and test of a method.
 
     Attributes:
         dataset: the data set's label.
@@ -36,23 +48,23 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where its results lie, below the folder of all runs."""
+        """The path of its results, relative to the folder of all runs."""
         seeds = f"split-{self.split_seed}-model-{self.model_seed}"
         return Path(slug(self.dataset), slug(self.method), seeds)
 
     @property
     def fingerprint(self) -> str:
-        """Equal for runs that are configured alike, wherever their data lies."""
+        """A hash of the configuration, independent of where the data is stored."""
         settings = {key: value for key, value in self.settings.items() if key != "data_path"}
         content = asdict(replace(self, settings=settings))
-        # the former name, so that results of earlier versions are recognised
+        # the former name: results of earlier versions have fingerprints made with it
         content["contestant"] = content.pop("method")
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
-    def labels(self) -> dict:
-        """What tells its results from others."""
+    def labels(self) -> RunLabels:
+        """The entries that identify it in ``result.json``."""
         return {
             "dataset": self.dataset,
             "method": self.method,

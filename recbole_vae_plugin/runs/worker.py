@@ -1,4 +1,4 @@
-"""The process that executes runs, one after the other, from within."""
+"""The worker process, from inside: it executes runs one after the other."""
 
 from __future__ import annotations
 
@@ -10,29 +10,35 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import sleep
+from typing import Any
 
-from recbole_vae_plugin.runs.files import LOG
+from recbole_vae_plugin.runs.files import LOG, EpochRow
 from recbole_vae_plugin.system.processors import limit_threads
 
 
-def work(
-    connection: Connection, parent: int, folder: Path, cache: Path | None, threads: int, options: dict
+def execute_runs(
+    connection: Connection,
+    parent: int,
+    folder: Path,
+    cache: Path | None,
+    threads: int,
+    options: dict[str, Any],
 ) -> None:
-    """Receive runs, each with the folder to work in, until the other end closes; send ("epoch", row) and
-    at last ("done", result).
+    """Receive runs, each with the folder to work in, until the other end closes; send ("epoch", row) for each
+    epoch and then ("done", result).
 
     Args:
-        connection: to the parent, which answers each epoch with whether to go on.
+        connection: to the parent, which answers each epoch with whether to continue.
         parent: its process id.
-        folder: where the runs' folders go.
+        folder: of all runs.
         cache: see ``PreparedData``.
-        threads: of torch and BLAS.
-        options: of ``execute``.
+        threads: for torch and BLAS.
+        options: keyword arguments of ``execute``.
     """
-    # Ctrl-C reaches the whole group; the parent ends its workers itself
+    # Ctrl-C reaches the whole process group; the parent stops its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(parent)
-    # RecBole's Config reads the command line by itself
+    exit_with_parent(parent)
+    # RecBole's Config parses sys.argv
     sys.argv = sys.argv[:1]
     import recbole_vae_plugin  # noqa: F401  registers the models
     from recbole_vae_plugin.integration.data.prepared import PreparedData
@@ -41,8 +47,8 @@ def work(
     limit_threads(threads)
     data = PreparedData(cache)
 
-    def tell_epoch(row: dict) -> None:
-        if not ask(connection, row):
+    def on_epoch(row: EpochRow) -> None:
+        if not report_epoch(connection, row):
             raise Stopped
 
     while True:
@@ -55,33 +61,36 @@ def work(
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = execute(run, partial, data, tell_epoch, **options)
+        result = execute(run, partial, data, on_epoch, **options)
         os.chdir(folder)
-        # of an attempt that failed
+        # left by an attempt that failed
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)
-        tell(connection, ("done", result))
+        send_or_exit(connection, ("done", result))
 
 
-def tell(connection: Connection, message) -> None:
-    """Send, or end: a run whose parent is gone has not failed, it is to be run again."""
+def send_or_exit(connection: Connection, message: tuple[str, Any]) -> None:
+    """Send a message, or exit: a run whose parent is gone has not failed, it will be repeated."""
     try:
         connection.send(message)
     except OSError:
         os._exit(1)
 
 
-def ask(connection: Connection, row: dict) -> bool:
-    """Tell of an epoch and hear whether to go on."""
-    tell(connection, ("epoch", row))
+def report_epoch(connection: Connection, row: EpochRow) -> bool:
+    """Send the row of an epoch; returns whether to continue."""
+    send_or_exit(connection, ("epoch", row))
     try:
         return connection.recv()
     except (EOFError, OSError):
         os._exit(1)
 
 
-def end_with_parent(parent: int) -> None:
-    """Do not outlive a parent that was killed, however early: its id comes from itself."""
+def exit_with_parent(parent: int) -> None:
+    """Exit soon after the parent has gone.
+
+    The parent passes its own id, so this holds even if it was killed before this process began to watch.
+    """
 
     def watch() -> None:
         while os.getppid() == parent:

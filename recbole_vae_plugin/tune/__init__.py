@@ -1,4 +1,4 @@
-"""Search for a model's best settings, judged by validation alone.
+"""Hyper-parameter search, by validation metrics only.
 
 space → trial, heartbeat → search (Optuna's study; in the pool of ``runs``) → outcome
 """

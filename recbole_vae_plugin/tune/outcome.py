@@ -1,66 +1,69 @@
-"""What a search leaves: the best configuration, the trials, a page with plots, RecBole's page."""
+"""The files of a search: the best configuration, the trials, a page with plots, RecBole's page."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pandas as pd
 import yaml
 from filelock import FileLock
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from plotly.offline import get_plotlyjs
 
-from recbole_vae_plugin.runs.files import result_of
+from recbole_vae_plugin.runs.files import Result, result_of
 from recbole_vae_plugin.runs.pool import Pool
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.tune.search import LOCK
 from recbole_vae_plugin.tune.space import Space
-from recbole_vae_plugin.tune.trial import ended
+from recbole_vae_plugin.tune.trial import best_of, is_finished
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2rem .6rem }"""
-NOTED = ("seconds", "startup_seconds", "epochs", "failed", "repeats")
+RECORDED = ("seconds", "startup_seconds", "epochs", "failed", "repeats")
 BEST, PAGE, HYPER = "best.yaml", "search.html", "hyperparameters.md"
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """A row a trial: number, state, score, seconds (of them before the first step), epochs, why it
-    failed, and its values."""
+    """One row per trial: number, state, score, seconds (in all and before the first training step), epochs,
+    reason of a failure, and its values."""
     rows = []
     for trial in study.get_trials(deepcopy=False):
-        noted = {key: trial.user_attrs.get(key) for key in NOTED}
+        recorded = {key: trial.user_attrs.get(key) for key in RECORDED}
         values = {f"value_{key}": value for key, value in trial.user_attrs.get("values", {}).items()}
         rows.append(
-            {"trial": trial.number, "state": trial.state.name, "valid": trial.value, **noted, **values}
+            {"trial": trial.number, "state": trial.state.name, "valid": trial.value, **recorded, **values}
         )
     return pd.DataFrame(rows)
 
 
-def best_trial(study: optuna.Study) -> optuna.trial.FrozenTrial:
-    """The best of the trials that ran to the end.
+def best_trial(study: optuna.Study) -> FrozenTrial:
+    """The best complete trial.
 
     Raises:
         ValueError: there is none.
     """
     done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    done = [trial for trial in done if "values" in trial.user_attrs]
-    if not done:
-        raise Refused(f"{study.study_name}: no trial has finished; trials.csv says why the failed ones did")
-    return max(done, key=lambda trial: trial.value)
+    best = best_of(trial for trial in done if "values" in trial.user_attrs)
+    if best is None:
+        raise Refused(
+            f"{study.study_name}: no trial has finished; trials.csv has the reasons of the failed ones"
+        )
+    return best
 
 
-def best_config(space: Space, values: dict) -> dict:
-    """The keys of ``best.yaml``: all that a run of RecBole needs."""
+def best_config(space: Space, values: dict) -> dict[str, Any]:
+    """The keys of ``best.yaml``: a complete config of RecBole."""
     settings = space.run(values, "best", space.model_seeds[0]).settings
     return {**settings, "seed": space.split_seed}
 
 
-def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
-    """Write all files; once every trial is done, run the best configuration and look at test data for
-    the first time.
+def write_outcome(space: Space, study: optuna.Study, folder: Path) -> Result:
+    """Write all files, and run the best configuration, which is the first use of test data.
 
     Returns:
         The result of that run.
@@ -68,16 +71,16 @@ def write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
     Raises:
         ValueError: no trial has finished.
     """
-    # of processes that shared a search, the first to end runs the best configuration for all
+    # of the processes that share a search, the first one here runs the best configuration for all
     with FileLock(folder / LOCK):
         return _write_outcome(space, study, folder)
 
 
-def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
+def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> Result:
     write_text(folder / "trials.csv", trials_table(study).to_csv(index=False))
     best = best_trial(study)
     config = best_config(space, best.user_attrs["values"])
-    tried = sum(map(ended, study.trials))
+    tried = sum(map(is_finished, study.trials))
     text = f"# the best of {tried} trials: validation {space.valid_metric} {best.value:.4f}\n"
     write_text(folder / BEST, text + yaml.safe_dump(config, sort_keys=False))
     write_text(folder / PAGE, page(space, study))
@@ -86,7 +89,7 @@ def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> dict:
     return result
 
 
-def run_best(space: Space, values: dict, folder: Path) -> dict:
+def run_best(space: Space, values: dict, folder: Path) -> Result:
     """Train and test the best configuration as ``run_recbole`` will: one seed for split and model."""
     run = space.run(values, "best", space.split_seed)
     result = result_of(run, folder / "best")
@@ -94,15 +97,15 @@ def run_best(space: Space, values: dict, folder: Path) -> dict:
         return result
     with Pool(folder / "best", jobs=1, keep_checkpoint=True) as pool:
         pool.submit(run)
-        ((_, result),) = pool.results()
-    return result
+        ((_, tested),) = pool.results()
+    return tested
 
 
 def page(space: Space, study: optuna.Study) -> str:
-    """Optuna's own plots, as far as the trials allow, in one file that needs no network."""
+    """A page with those of Optuna's plots that the trials allow; it works offline."""
     from optuna import visualization
 
-    plots = {
+    plots: dict[str, Callable] = {
         "History": visualization.plot_optimization_history,
         "Importance of the parameters": visualization.plot_param_importances,
         "Learning curves": visualization.plot_intermediate_values,
@@ -127,16 +130,23 @@ def page(space: Space, study: optuna.Study) -> str:
 </body></html>"""
 
 
-def hyper_page(space: Space, study: optuna.Study, best, result: dict) -> str:
-    """The hyper-parameter page in the form of RecBole's public ones."""
+def hyper_page(space: Space, study: optuna.Study, best: FrozenTrial, result: Result) -> str:
+    """The hyper-parameter page, in the format of RecBole's public ones."""
     seconds = [trial.user_attrs["seconds"] for trial in study.trials if "seconds" in trial.user_attrs]
     of_data = {key: value for key, value in space.dataset.items() if key != "data_path"}
     fixed = {key: value for key, value in space.settings.items() if key != "model"}
-    tested = result.get("test", {"failed": result.get("failed")})
+    tested: dict[str, Any] = {**result.get("test", {"failed": result.get("failed")})}
     lines = [f"# {space.settings['model']} on {space.label}", "", "- **Data set**", "", "```yaml"]
     lines += [yaml.safe_dump(of_data, sort_keys=False).strip(), "```", ""]
-    lines += [f"- **Time cost**: {sum(seconds) / len(seconds):.1f} s a trial, {len(seconds)} trials", ""]
-    lines += ["- **Search space**", "", "```", *(each.hyper_test for each in space.parameters), "```", ""]
+    lines += [f"- **Time cost**: {sum(seconds) / len(seconds):.1f} s per trial, {len(seconds)} trials", ""]
+    lines += [
+        "- **Search space**",
+        "",
+        "```",
+        *(each.hyper_test_line for each in space.parameters),
+        "```",
+        "",
+    ]
     if fixed:
         lines += ["- **Fixed**", "", "```yaml", yaml.safe_dump(fixed, sort_keys=False).strip(), "```", ""]
     values = best.user_attrs["values"]

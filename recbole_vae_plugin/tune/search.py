@@ -1,8 +1,7 @@
-"""The search: Optuna proposes, the processes of a pool train, validation judges.
+"""The search: Optuna proposes configurations, and a pool of processes trains and validates them.
 
-Optuna keeps the study in a database, so that a search can be stopped at any moment and joined from
-other processes and machines. It was chosen over RecBole's hyperopt and Ray because it does that,
-prunes, and draws its own plots.
+Optuna keeps the study in a database, so that a search can be stopped at any moment and shared by several
+processes and machines. This, pruning and its plots are why it is used instead of RecBole's hyperopt and Ray.
 """
 
 from __future__ import annotations
@@ -20,212 +19,215 @@ from filelock import FileLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
+from recbole_vae_plugin.runs.files import EpochRow, Result
 from recbole_vae_plugin.runs.pool import Pool
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.tune.heartbeat import Heartbeat
 from recbole_vae_plugin.tune.space import Space
 from recbole_vae_plugin.tune.study import TRIALS, open_study
-from recbole_vae_plugin.tune.trial import TrialInProgress, ended, no_score
+from recbole_vae_plugin.tune.trial import TrialInProgress, best_of, invalid_score, is_finished
 
 LOCK = ".lock"
-#: Proposals in a row that were tried before; then there are no new ones.
-MOST_REPEATS = 20
+#: After this many repeated proposals in a row, the space counts as exhausted.
+MAX_REPEATS = 20
 
 
 class Search:
-    """A search in progress, in this process and perhaps in others.
+    """A search in progress, perhaps shared with other processes.
 
     Args:
         study: from :func:`~recbole_vae_plugin.tune.study.open_study`.
         space: checked.
-        runs: folder for the trials' files.
+        runs: folder of the trials' runs.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, runs: Path):
+    def __init__(self, study: optuna.Study, space: Space, runs: Path) -> None:
         self.study, self.space, self.runs = study, space, runs
         self.heartbeat = Heartbeat(study)
         self.running: dict[str, TrialInProgress] = {}
-        # of the processes on this machine one at a time proposes
+        # only one process of a machine proposes at a time
         self.lock = FileLock(runs.parent / LOCK)
-        self.nothing_new = False
+        self.exhausted = False
 
     def run(self, jobs: int) -> None:
-        """Run trials until there are as many as asked for, or time is up.
+        """Run trials until there are enough, or until the time limit.
 
         Raises:
-            KeyboardInterrupt: the trials that were running will be run again by whoever goes on.
+            KeyboardInterrupt: the trials in progress will be run again when the search is resumed.
         """
-        end = math.inf if self.space.hours is None else self.started() + 3600 * self.space.hours
+        end = math.inf if self.space.hours is None else self.start_time() + 3600 * self.space.hours
         jobs = max(1, min(jobs, self.goal - len(self.finished())))
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
         done = len(self.finished())
         with (
-            Pool(self.runs, jobs, self.goes_on, test=False) as pool,
+            Pool(self.runs, jobs, self.should_continue, test=False) as pool,
             tqdm(total=self.goal, initial=done, bar_format=form, dynamic_ncols=True) as bar,
         ):
             try:
                 while True:
                     with self.lock:
-                        if self.heartbeat.watch(entry.trial for entry in self.running.values()):
-                            self.nothing_new = False
+                        if self.heartbeat.update(entry.trial for entry in self.running.values()):
+                            self.exhausted = False
                         while len(self.running) < jobs and time() < end and self.may_start():
                             self.start(pool)
-                    over = time() >= end or len(self.finished()) >= self.goal
-                    if not self.running and (over or (self.nothing_new and not self.others_run())):
+                    enough = time() >= end or len(self.finished()) >= self.goal
+                    if not self.running and (enough or (self.exhausted and not self.others_are_running())):
                         return
-                    self.listen(pool, bar)
+                    self.poll(pool, bar)
             finally:
                 for entry in self.running.values():
                     self.study.tell(entry.trial, state=TrialState.FAIL, skip_if_finished=True)
 
     @property
     def goal(self) -> int:
-        """How many trials there are to be: no more than there are configurations."""
+        """The number of trials: no more than there are configurations."""
         return int(min(self.space.trials, self.space.size))
 
     def finished(self) -> list[FrozenTrial]:
-        """Trials that ended by themselves, failed ones included."""
-        return [trial for trial in self.study.get_trials(deepcopy=False) if ended(trial)]
+        """The trials that count, failed ones included."""
+        return [trial for trial in self.study.get_trials(deepcopy=False) if is_finished(trial)]
 
-    def started(self) -> float:
-        """When the search began, in seconds since the epoch."""
+    def start_time(self) -> float:
+        """When the search was started first, in seconds since the epoch."""
         began = self.study.user_attrs.get("began") or time()
         self.study.set_user_attr("began", began)
         return began
 
     def may_start(self) -> bool:
-        """Whether another trial is wanted beside those finished and running, here or elsewhere.
+        """Whether more trials are needed than have finished or are running, in all processes.
 
-        Optuna's ``MaxTrialsCallback`` does not see the running ones, so that processes together would
-        begin too many, and counts by state: one that was interrupted or repeats another has failed, too.
+        Optuna's ``MaxTrialsCallback`` would not do: it ignores running trials, so that several processes
+        would start too many, and it counts by state, which is "failed" for interrupted and repeated ones
+        too.
         """
         running = self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])
-        return not self.nothing_new and len(self.finished()) + len(running) < self.goal
+        return not self.exhausted and len(self.finished()) + len(running) < self.goal
 
-    def others_run(self) -> bool:
-        """Whether other processes are at work on the study, or were until lately."""
+    def others_are_running(self) -> bool:
+        """Whether the study has running trials of other processes, which may have died meanwhile."""
         return len(self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING])) > len(self.running)
 
     def start(self, pool: Pool) -> None:
-        """Begin a trial with a new proposal, if there is one."""
+        """Start a trial with a new configuration, if there is one."""
         proposal = self.propose()
-        self.nothing_new = proposal is None
+        self.exhausted = proposal is None
         if proposal is not None:
             self.running[proposal.label] = proposal
             pool.submit(proposal.next_run(self.space))
 
     def propose(self) -> TrialInProgress | None:
-        """A configuration that nobody has tried or is trying; ``None`` where none comes up."""
-        for _ in range(MOST_REPEATS):
+        """A trial with a configuration that no process has tried or is trying; ``None`` if none is found."""
+        for _ in range(MAX_REPEATS):
             trial = self.study.ask()
-            self.heartbeat.begin(trial)
+            self.heartbeat.beat(trial)
             values = self.space.suggest(trial)
-            twin = self.twin(trial)
-            if twin is None:
+            duplicate = self.find_duplicate(trial)
+            if duplicate is None:
                 return TrialInProgress(trial, values)
-            trial.set_user_attr("repeats", twin.number)
+            trial.set_user_attr("repeats", duplicate.number)
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def twin(self, trial: Trial) -> FrozenTrial | None:
-        """Another trial with the same values that has ended or is running."""
+    def find_duplicate(self, trial: Trial) -> FrozenTrial | None:
+        """Another finished or running trial with the same values."""
         for other in self.study.get_trials(deepcopy=False):
             same = other.number != trial.number and other.params == trial.params
-            if same and (ended(other) or other.state == TrialState.RUNNING):
+            if same and (is_finished(other) or other.state == TrialState.RUNNING):
                 return other
         return None
 
-    def listen(self, pool: Pool, bar: tqdm) -> None:
-        """Hear what the processes have to say, for a second at most."""
-        for run, result in pool.listen(timeout=1):
+    def poll(self, pool: Pool, bar: tqdm) -> None:
+        """Handle messages of the processes; waits at most a second."""
+        for run, result in pool.poll(timeout=1):
             entry = self.running[run.method]
-            entry.note(result)
-            if "failed" not in result and "stopped" not in result and entry.seeds_left(self.space):
+            entry.add_result(result)
+            if "failed" not in result and "stopped" not in result and entry.has_seeds_left(self.space):
                 pool.submit(entry.next_run(self.space))
                 continue
             del self.running[run.method]
-            self.nothing_new = False
+            self.exhausted = False
             bar.write(self.record(entry, result))
         bar.n = min(len(self.finished()), self.goal)
-        bar.set_postfix_str(f"best {best_in_words(self.study)}")
+        bar.set_postfix_str(f"best {format_best(self.study)}")
 
-    def goes_on(self, run: Run, row: dict) -> bool:
-        """Whether a run is worth another epoch."""
+    def should_continue(self, run: Run, row: EpochRow) -> bool:
+        """Whether to train another epoch; also counts the epochs of the trial."""
         entry = self.running[run.method]
-        # told of twice: trained, and validated
+        # an epoch is reported once after training and once after validation
         entry.epochs += "valid_seconds" not in row
-        return not self.is_weak(entry, row)
+        return not self.should_prune(entry, row)
 
-    def is_weak(self, entry: TrialInProgress, row: dict) -> bool:
-        """Whether the learning curve, of the first model seed, lies below the median of others'."""
+    def should_prune(self, entry: TrialInProgress, row: EpochRow) -> bool:
+        """Whether the learning curve is below the median of other trials; only for the first model seed."""
         score = row.get(f"valid_{self.space.valid_metric.lower()}")
         if score is None or entry.scores:
             return False
         try:
             entry.trial.report(score, row["epoch"])
         except optuna.exceptions.UpdateFinishedTrialError:
-            # this process slept so long that another has taken the trial back
+            # this process was suspended for so long that another one has taken over the trial
             return True
         return entry.trial.should_prune()
 
-    def record(self, entry: TrialInProgress, result: dict) -> str:
-        """Tell the study how a trial ended; returns a line for the user."""
+    def record(self, entry: TrialInProgress, result: Result) -> str:
+        """Record in the study how a trial ended; returns a line for the user."""
         trial = entry.trial
-        label = f"trial {trial.number}: {in_words(entry.values)}"
+        label = f"trial {trial.number}: {format_values(entry.values)}"
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             for key in ("seconds", "epochs", "values"):
                 trial.set_user_attr(key, getattr(entry, key))
-            if entry.startup_seconds:  # a run that was stopped does not say
+            if entry.startup_seconds:  # a stopped run has none
                 trial.set_user_attr("startup_seconds", entry.startup_seconds)
-            failed = result.get("failed") or no_score(entry.scores)
+            failed = result.get("failed") or invalid_score(entry.scores)
             if failed:
                 trial.set_user_attr("failed", failed)
                 self.study.tell(trial, state=TrialState.FAIL)
                 return f"FAILED {label}: {failed}"
             if "stopped" in result:
                 self.study.tell(trial, state=TrialState.PRUNED)
-                return f"stopped {label}: weak after {entry.epochs} epochs"
+                return f"pruned {label}: below the median after {entry.epochs} epochs"
             self.study.tell(trial, mean(entry.scores))
             score = f"valid {self.space.valid_metric} {mean(entry.scores):.4f}"
             took = f"{entry.seconds:.0f} s, {entry.startup_seconds:.1f} of them before the first step"
             return f"{label}: {score}, {took}"
-        return f"left {label}: another process has taken it back"
+        return f"lost {label}: another process has taken over"
 
 
 def still_running(study: optuna.Study) -> bool:
-    """Whether any process is at work on the study."""
+    """Whether any process has a running trial in the study."""
     return bool(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
 
 
-def in_words(values: dict) -> str:
+def format_values(values: dict) -> str:
+    """The values of a trial on one line."""
     return ", ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in values.items()
     )
 
 
-def best_in_words(study: optuna.Study) -> str:
-    done = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
-    if not done:
+def format_best(study: optuna.Study) -> str:
+    """The best score so far, for the progress bar."""
+    best = best_of(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
+    if best is None:
         return "not known yet"
-    best = max(done, key=lambda trial: trial.value)
     return f"{best.value:.4f} (trial {best.number})"
 
 
 def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None) -> optuna.Study:
-    """Search, or go on with a search; see :class:`Search`.
+    """Start or resume a search; see :class:`Search`.
 
     Args:
         space: checked.
         folder: for the results.
-        jobs: processes that train side by side.
+        jobs: how many trials are trained in parallel.
         storage: see :func:`~recbole_vae_plugin.tune.study.open_study`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # processes that start together must not both make the tables
+    # of processes that start together, one creates the tables
     with FileLock(folder / LOCK):
         study = open_study(space, folder, storage)
-    going = Search(study, space, (folder / TRIALS).resolve())
+    in_progress = Search(study, space, (folder / TRIALS).resolve())
     if space.size <= space.trials:
         choices = [
             [(parameter.name, json.dumps(value)) for value in parameter.values]
@@ -234,6 +236,6 @@ def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None
         with FileLock(folder / LOCK):
             for combination in product(*choices):
                 study.enqueue_trial(dict(combination), skip_if_exists=True)
-    if len(going.finished()) < going.goal:
-        going.run(jobs)
+    if len(in_progress.finished()) < in_progress.goal:
+        in_progress.run(jobs)
     return study

@@ -1,4 +1,4 @@
-"""What is searched: the space file, read and checked, or one of RecBole's ``hyper.test`` files."""
+"""The search space: a space file, or one of RecBole's ``hyper.test`` files, read and checked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.runs.reading import (
-    OF_DATA,
-    OF_EXPERIMENT,
-    explained,
+    DATA_KEYS,
+    EXPERIMENT_KEYS,
+    error_context,
     file_list,
     mapping,
     plain_name,
@@ -27,16 +27,19 @@ from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, refuse
 
+if TYPE_CHECKING:
+    import optuna
+
 KEYS = {
     "name": "what the search is called; by default the name of its file",
-    "model": "the model's name (may stand in `config`)",
+    "model": "the model's name (may be given in `config`)",
     "config": "a config file of the model, or several",
     "dataset": "a data set's config file, or a mapping of keys",
-    "settings": "keys that stay as they are",
-    "parameters": "a mapping from a key to what it may be, or a hyper.test file",
+    "settings": "keys with fixed values",
+    "parameters": "a mapping from a key to its possible values, or a hyper.test file",
     "trials": "how many configurations to try",
-    "hours": "when to stop starting trials, if there is a limit",
-    "warm_up_epochs": "before how many epochs no trial is stopped for being weak",
+    "hours": "after how many hours no trial is started, if there is a limit",
+    "warm_up_epochs": "for how many epochs no trial is pruned",
     "seeds": "split: seed of the data split; model: seeds that each configuration is trained with",
     "metrics": "RecBole's metrics",
     "topk": "lengths of the list of recommendations",
@@ -47,12 +50,12 @@ KINDS = ("choice", "uniform", "loguniform", "quniform", "integer", "logint")
 
 @dataclass(frozen=True)
 class Parameter:
-    """One key and the values it may take.
+    """One key and its possible values.
 
     Attributes:
         kind: one of :data:`KINDS`.
-        values: the choices; or low and high; for quniform also the step.
-        when: other parameters' values without which this one is not in play.
+        values: the choices, or low and high, for quniform also the step.
+        when: the parameter is used only with these values of other parameters.
     """
 
     name: str
@@ -61,8 +64,8 @@ class Parameter:
     when: dict[str, Any]
 
     @classmethod
-    def read(cls, name: str, given) -> Parameter:
-        """From the mapping of a space file, such as ``{uniform: [0, 1]}``; a list is a choice.
+    def read(cls, name: str, given: Any) -> Parameter:
+        """From the value in a space file, such as ``{uniform: [0, 1]}``; a list is a choice.
 
         Raises:
             ValueError: names the parameter, what it got and what is allowed.
@@ -79,18 +82,21 @@ class Parameter:
             refuse(f"{where}.{kind}", values, "a list of values")
         if kind == "choice":
             return cls(name, kind, tuple(values), when)
-        wanted = 3 if kind == "quniform" else 2
-        if len(values) != wanted:
-            refuse(f"{where}.{kind}", values, "[low, high, step]" if wanted == 3 else "[low, high]")
-        check, least = (integer, 0) if kind in ("integer", "logint") else (number, -math.inf)
-        low, high, *step = (check(f"{where}.{kind}", value, least) for value in values)
+        count = 3 if kind == "quniform" else 2
+        if len(values) != count:
+            refuse(f"{where}.{kind}", values, "[low, high, step]" if count == 3 else "[low, high]")
+        key, whole = f"{where}.{kind}", kind in ("integer", "logint")
+        numbers: list[Any] = [
+            integer(key, value, 0) if whole else number(key, value, -math.inf) for value in values
+        ]
+        low, high, *step = numbers
         if not low < high or (kind.startswith("log") and low <= 0) or (step and step[0] <= 0):
             positive = ", both above 0" if kind.startswith("log") else ""
-            refuse(f"{where}.{kind}", values, f"numbers that ascend{positive}")
+            refuse(f"{where}.{kind}", values, f"ascending numbers{positive}")
         return cls(name, kind, (low, high, *step), when)
 
-    def suggest(self, trial):
-        """A value from an Optuna trial. Lists and nulls are choices, too: Optuna sees their text."""
+    def suggest(self, trial: optuna.Trial) -> Any:
+        """A value from an Optuna trial. Choices, which may be lists or null, are passed to Optuna as JSON."""
         if self.kind == "choice":
             return json.loads(trial.suggest_categorical(self.name, [json.dumps(v) for v in self.values]))
         low, high, *step = self.values
@@ -101,9 +107,9 @@ class Parameter:
         )
 
     @property
-    def hyper_test(self) -> str:
-        """The line of RecBole's notation: lists among choices as texts, the logarithms of a
-        log-uniform's ends, whole numbers as choices, because its ranges are of fractions."""
+    def hyper_test_line(self) -> str:
+        """The line in RecBole's notation: lists among choices as strings, logarithms of the ends of a
+        loguniform range, integers as choices, because RecBole's ranges are of floats."""
         if self.kind == "choice":
             choices = [str(value) if isinstance(value, list) else value for value in self.values]
             return f"{self.name} choice {choices!r}"
@@ -117,13 +123,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Space:
-    """A space file with every other file that it names read in.
+    """A space file, with the contents of the files that it names.
 
     Attributes:
-        label: what the data set is called.
+        label: of the data set.
         dataset, settings: keys of RecBole's config; ``model`` is among the settings.
         trials: how many to run; ``hours``: after which none is started, or ``None``.
-        warm_up_epochs: before which none is stopped for being weak.
+        warm_up_epochs: for how many epochs no trial is pruned.
     """
 
     name: str
@@ -142,15 +148,16 @@ class Space:
 
     @classmethod
     def read(cls, file: str) -> Space:
-        """Read a file, given by its path or a shipped one's name; paths in it are relative to it.
+        """Read a space file, given by its path or the name of a shipped one; paths in it are relative to its
+        folder.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
         """
-        file = find_config(file, "space", ("search",))
-        given = read_config_file(file, "space")
+        path = find_config(file, "space", ("search",))
+        given = read_config_file(path, "space")
         refuse_unknown_keys("a space", given, KEYS)
-        folder = Path(file).resolve().parent
+        folder = path.resolve().parent
         settings: dict = {}
         files = given.get("config", [])
         for name in file_list("config", files):
@@ -158,24 +165,24 @@ class Space:
         settings |= mapping("settings", given.get("settings") or {}, None)
         if "model" in given:
             settings["model"] = given["model"]
-        refuse_shared_keys("settings", settings, OF_DATA | OF_EXPERIMENT)
+        refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS)
         dataset = given.get("dataset")
         if isinstance(dataset, dict) and not isinstance(dataset.get("dataset"), str):
             refuse("dataset.dataset", dataset.get("dataset"), "the name of a data set")
         named = [dataset] if isinstance(dataset, str) else {"dataset": dataset}
         ((label, of_data),) = read_datasets(named, folder).items()
         if isinstance(dataset, dict):
-            label = of_data["dataset"] = dataset.get("dataset")
+            label = of_data["dataset"] = dataset["dataset"]
         seeds = mapping("seeds", given.get("seeds", {"split": 2020, "model": 2020}), ("split", "model"))
         splits = seed_list("seeds.split", seeds.get("split", 2020))
         if len(splits) > 1:
-            refuse("seeds.split", splits, "one seed: a search on several splits would see test items of each")
+            refuse("seeds.split", splits, "one seed: a search on several splits would use test items of each")
         parameters = read_parameters(given.get("parameters"), folder)
         for parameter in parameters:
             settings.pop(parameter.name, None)
         hours = given.get("hours")
         return cls(
-            name=plain_name(given.get("name", Path(file).stem)),
+            name=plain_name(given.get("name", path.stem)),
             label=str(label),
             dataset=of_data,
             settings=settings,
@@ -189,7 +196,7 @@ class Space:
         )
 
     def check(self) -> None:
-        """Refuse what RecBole would refuse, before anything is trained.
+        """Refuse, before any training, what RecBole would refuse.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
@@ -201,33 +208,33 @@ class Space:
         model, names = self.settings["model"], [parameter.name for parameter in self.parameters]
         checks.check_keys(model, [*self.settings, *names, *self.dataset], {})
         for parameter in self.parameters:
-            refuse_shared_keys("parameters", {parameter.name: None}, OF_DATA | OF_EXPERIMENT)
+            refuse_shared_keys("parameters", {parameter.name: None}, DATA_KEYS | EXPERIMENT_KEYS)
             for other in parameter.when:
                 if other not in names[: names.index(parameter.name)]:
-                    refuse(f"parameters.{parameter.name}.when", other, "a parameter that stands before it")
+                    refuse(f"parameters.{parameter.name}.when", other, "a parameter that is listed before it")
             ends = parameter.values if parameter.kind == "choice" else parameter.values[:2]
             for value in ends:
-                with explained(f"parameters.{parameter.name}"):
+                with error_context(f"parameters.{parameter.name}"):
                     settings = self.run({parameter.name: value}, "check", 0).settings
                     checks.check_evaluation(settings)
                     config = config_of(settings)
                     checks.check_config(config)
                     checks.check_judged(config, "valid", "a search")
                 if not config["valid_metric_bigger"]:
-                    refuse("valid_metric", self.valid_metric, "a metric of which more is better")
+                    refuse("valid_metric", self.valid_metric, "a metric of which higher values are better")
 
     def check_data(self) -> None:
-        """Refuse what only the data tells, before anything is trained; see ``Experiment.check_data``."""
+        """Refuse, before any training, what only the data shows; see ``Experiment.check_data``."""
         from recbole_vae_plugin.integration.data.prepared import check_data
         from recbole_vae_plugin.integration.training.quick_start import config_of
 
         values = {parameter.name: parameter.values[0] for parameter in self.parameters}
         settings = self.run(values, "check", 0).settings
-        with explained(f"data set {self.label}"):
+        with error_context(f"data set {self.label}"):
             check_data(config_of(settings), self.split_seed, "valid", set())
 
-    def suggest(self, trial) -> dict:
-        """The values of the parameters that are in play in an Optuna trial."""
+    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+        """The values of an Optuna trial, without parameters whose ``when`` is not met."""
         values: dict = {}
         for parameter in self.parameters:
             if all(values.get(name) == value for name, value in parameter.when.items()):
@@ -242,16 +249,17 @@ class Space:
 
     @property
     def size(self) -> float:
-        """How many configurations there are; infinite unless every parameter is a choice."""
+        """The number of configurations; infinite unless every parameter is a choice without ``when``."""
         if any(parameter.kind != "choice" or parameter.when for parameter in self.parameters):
             return math.inf
         return math.prod(len(parameter.values) for parameter in self.parameters)
 
     def with_trials(self, trials: int | None) -> Space:
+        """The same space with another number of trials; ``None`` keeps it."""
         return self if trials is None else replace(self, trials=integer("--trials", trials, 1))
 
 
-def read_parameters(given, folder: Path) -> tuple[Parameter, ...]:
+def read_parameters(given: Any, folder: Path) -> tuple[Parameter, ...]:
     """From a mapping, or from a file in RecBole's notation."""
     if isinstance(given, str):
         return read_hyper_test(folder / given)
@@ -276,13 +284,13 @@ def read_hyper_test(file: Path) -> tuple[Parameter, ...]:
             continue
         try:
             found = list(ast.literal_eval(values if kind == "choice" else f"[{values}]"))
-            # a list among the choices is written as a text there
+            # there, a list among the choices is written as a string
             found = [ast.literal_eval(v) if str(v).startswith("[") else v for v in found]
         except (SyntaxError, ValueError) as problem:
-            raise Refused(f"parameters: {file.name}: {line!r} is not understood") from problem
+            raise Refused(f"parameters: {file.name}: {line!r} cannot be parsed") from problem
         if kind == "loguniform":
             found = [math.exp(value) for value in found]
-        with explained(f"{file.name}: {line!r}"):
+        with error_context(f"{file.name}: {line!r}"):
             parameters.append(Parameter.read(name, {kind: found}))
     if not parameters:
         refuse("parameters", str(file), "a file with lines such as `learning_rate choice [0.01, 0.001]`")

@@ -1,4 +1,4 @@
-"""Optuna's study of a search: opened, new or as far as it has come, and refused where it is damaged."""
+"""The Optuna study of a search: created or opened, and refused if it is damaged."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ from recbole_vae_plugin.tune.heartbeat import storage_with_heartbeat
 from recbole_vae_plugin.tune.space import Space
 
 SPACE, TRIALS, STUDY = "space.yaml", "trials", "study.db"
-#: Trials that finish before weak ones are stopped.
+#: How many trials finish before any is pruned.
 WARM_UP_TRIALS = 5
-WAY_ON = "put back a whole one, give another folder (--results), or move this folder away and begin anew"
+RECOVERY_HINT = "restore it, give another folder (--results), or move this folder away and start over"
 
 
 def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
-    """The study of this search, new or as far as it has come.
+    """Create or open the study of a search.
 
     Args:
         space: checked.
         folder: of the results; the database is a file in it unless ``storage`` is given.
-        storage: an address as SQLAlchemy writes them.
+        storage: a database URL in SQLAlchemy's notation.
 
     Raises:
-        ValueError: the folder or the study is of another search.
+        ValueError: the folder or the study belongs to another search, or is damaged.
     """
     if (folder / SPACE).is_file():
         known = name_of_search(folder / SPACE)
         if known != space.name:
-            refuse("results", str(folder), f"another folder: it holds the search {known}")
+            refuse("results", str(folder), f"another folder: it has results of the search {known}")
     if storage is None:
-        check_whole(folder / STUDY)
-    # experimental: sampling several parameters together, and heartbeats
+        check_integrity(folder / STUDY)
+    # multivariate sampling and heartbeats are experimental in Optuna
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used with")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -56,9 +56,9 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         allowed = "the address of a database, such as postgresql+psycopg://user:password@host/name"
         if storage is None:
             reason = " ".join(str(problem).split())
-            raise Refused(f"{folder / STUDY} cannot be opened ({reason}); {WAY_ON}") from problem
+            raise Refused(f"{folder / STUDY} cannot be opened ({reason}); {RECOVERY_HINT}") from problem
         reason = f"this one cannot be opened: {without_password(str(problem), url)}".rstrip(".")
-        # no cause is shown: it may hold the address with its password
+        # without a cause: its message may have the address with the password
         raise Refused(
             f"--storage: got {without_password(url, url)!r}; allowed: {allowed}; {reason}{missing}"
         ) from None
@@ -67,17 +67,17 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
         study_name=space.name,
         direction="maximize",
         load_if_exists=True,
-        # processes that search together must not propose the same
+        # constant_liar: processes that share a search should not propose the same
         sampler=optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True),
         pruner=optuna.pruners.MedianPruner(WARM_UP_TRIALS, space.warm_up_epochs),
     )
-    check_knows_trials(study, folder, storage)
+    check_knows_all_trials(study, folder, storage)
     definition = json.dumps(definition_of(space), sort_keys=True, default=str)
     if study.user_attrs.setdefault("space", definition) != definition:
         refuse(
             "results",
             str(folder),
-            f"another folder or name: there {space.name} is a search with other settings",
+            f"another folder or name: in this one {space.name} is a search with other settings",
         )
     study.set_user_attr("space", definition)
     write_text(folder / SPACE, yaml.safe_dump(json.loads(definition), sort_keys=False))
@@ -85,7 +85,7 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
 
 
 def name_of_search(file: Path) -> str:
-    """What the search is called whose space a results folder holds.
+    """The name of the search in the ``space.yaml`` of a results folder.
 
     Raises:
         ValueError: the file is damaged.
@@ -95,15 +95,15 @@ def name_of_search(file: Path) -> str:
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as problem:
         reason = " ".join(str(problem).split())
         raise Refused(
-            f"{file} is damaged ({reason}); remove it, and the same command writes it anew"
+            f"{file} is damaged ({reason}); remove it, and the same command writes it again"
         ) from problem
 
 
-def check_whole(file: Path) -> None:
-    """Refuse the file of a study in which anything is damaged.
+def check_integrity(file: Path) -> None:
+    """Refuse a damaged study file.
 
     Raises:
-        ValueError: names the file and the way on.
+        ValueError: names the file and what to do.
     """
     if not file.exists():
         return
@@ -111,34 +111,33 @@ def check_whole(file: Path) -> None:
         with contextlib.closing(sqlite3.connect(file, timeout=60)) as database:
             found = database.execute("PRAGMA quick_check").fetchone()[0]
     except sqlite3.OperationalError:
-        return  # it is busy, or cannot be opened, which Optuna says, too
+        return  # it is locked or cannot be opened, which Optuna reports
     except sqlite3.DatabaseError as problem:
         found = str(problem)
     if found != "ok":
-        raise Refused(f"{file} is damaged, or no database of Optuna's ({found}); {WAY_ON}")
+        raise Refused(f"{file} is damaged, or not a database of Optuna ({found}); {RECOVERY_HINT}")
 
 
-def check_knows_trials(study: optuna.Study, folder: Path, storage: str | None) -> None:
-    """Refuse a study that does not know trials whose files the folder holds: it would begin anew, and
-    overwrite them.
+def check_knows_all_trials(study: optuna.Study, folder: Path, storage: str | None) -> None:
+    """Refuse a study without trials whose files are in the folder: it would start over and overwrite them.
 
     Raises:
-        ValueError: names the study and the way on.
+        ValueError: names the study and what to do.
     """
     form = re.compile(r"trial-(\d+)")
     matches = (form.fullmatch(path.name) for path in (folder / TRIALS).glob("*/*/"))
-    there = {int(match[1]) for match in matches if match}
+    on_disk = {int(match[1]) for match in matches if match}
     known = len(study.get_trials(deepcopy=False))
-    if there and max(there) >= known:
+    if on_disk and max(on_disk) >= known:
         where = folder / STUDY if storage is None else without_password(storage, storage)
         raise Refused(
-            f"{where} has been emptied or lost: it knows {known} trials, and {folder / TRIALS} holds files "
-            f"of {len(there)}, up to number {max(there)}; {WAY_ON}"
+            f"{where} has been emptied or lost: it knows {known} trials, but {folder / TRIALS} has files "
+            f"of {len(on_disk)}, up to number {max(on_disk)}; {RECOVERY_HINT}"
         )
 
 
 def without_password(text: str, url: str) -> str:
-    """The text with the password of a database's address hidden, however it is written there."""
+    """The text with the password of the database URL masked, in plain and in percent-encoded form."""
     match = re.match(r"[^:/]+://[^:/@]*:(?P<password>.*)@", url)
     if not match or not match["password"]:
         return text
@@ -148,7 +147,7 @@ def without_password(text: str, url: str) -> str:
 
 
 def definition_of(space: Space) -> dict:
-    """What must stay as it is while a search goes on; how long it and its trials last may change."""
+    """The settings that must not change when a search is resumed; its length and pruning may."""
     content = asdict(space)
     for changeable in ("trials", "hours", "warm_up_epochs"):
         content.pop(changeable)

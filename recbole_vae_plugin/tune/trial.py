@@ -1,19 +1,21 @@
-"""A trial: what it takes while it is in progress, and whether it counts once it is over."""
+"""A trial: its runs while it is in progress, and whether it counts afterwards."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from recbole_vae_plugin.runs.files import Result
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.tune.space import Space
 
 
 class TrialInProgress:
-    """One model seed after the other."""
+    """A trial of this process: one run after the other, with one model seed each."""
 
-    def __init__(self, trial: Trial, values: dict):
+    def __init__(self, trial: Trial, values: dict) -> None:
         self.trial, self.values = trial, values
         self.label = f"trial-{trial.number:04}"
         self.scores: list[float] = []
@@ -23,26 +25,33 @@ class TrialInProgress:
         """The run of the next model seed."""
         return space.run(self.values, self.label, space.model_seeds[len(self.scores)])
 
-    def note(self, result: dict) -> None:
-        """What a run found; of its metrics only the validation score."""
+    def add_result(self, result: Result) -> None:
+        """Add the score and the seconds of a run."""
         self.seconds += result["seconds"]
         self.startup_seconds += result.get("prepare_seconds", 0.0) + result.get("build_seconds", 0.0)
         if "valid_score" in result:
             score = result["valid_score"]
             self.scores.append(math.nan if score is None else score)
 
-    def seeds_left(self, space: Space) -> bool:
+    def has_seeds_left(self, space: Space) -> bool:
+        """Whether there are further model seeds to run."""
         return len(self.scores) < len(space.model_seeds)
 
 
-def no_score(scores: list[float]) -> str | None:
-    """Why a trial cannot be judged by its scores; ``None`` if it can."""
-    odd = [score for score in scores if not math.isfinite(score)]
-    return f"the validation score is {odd[0]}" if odd else None
+def invalid_score(scores: list[float]) -> str | None:
+    """A message if a score is NaN or infinite; ``None`` if all are finite."""
+    invalid = [score for score in scores if not math.isfinite(score)]
+    return f"the validation score is {invalid[0]}" if invalid else None
 
 
-def ended(trial: FrozenTrial) -> bool:
-    """Whether a trial came to an end by itself and counts: not interrupted, no repetition."""
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether a trial counts: it has ended, was not interrupted, and does not repeat another one."""
     if trial.state == TrialState.FAIL:
         return "failed" in trial.user_attrs
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "repeats" not in trial.user_attrs
+
+
+def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """The complete trial with the highest score; ``None`` without one."""
+    scored = [(trial.value, -trial.number, trial) for trial in trials if trial.value is not None]
+    return max(scored)[2] if scored else None
