@@ -55,6 +55,24 @@ class TestRoundTrip:
         write_bundle(bundle, tmp_path / "deeper" / "one.vae")
         assert_equal(read_bundle(tmp_path / "deeper" / "one.vae"), bundle)
 
+    def test_only_weights_that_safetensors_refuses_are_copied(self, tmp_path, monkeypatch):
+        bundle = small_bundle(linear_branch="ease")
+        network = bundle.network
+        network.linear.B = torch.rand(41, 41).T
+        network.output.bias.data = network.linear.B[0]
+        network.encoder.register_buffer("same", network.output.weight, persistent=True)
+        written = {}
+        save = safetensors.torch.save
+        monkeypatch.setattr(
+            safetensors.torch, "save", lambda weights: save(written.update(weights) or weights)
+        )
+        write_bundle(bundle, tmp_path / "one.vae")
+        weights = network.state_dict()
+        assert written.keys() == weights.keys()
+        assert all(torch.equal(written[name], weight) for name, weight in weights.items())
+        copied = {name for name, weight in weights.items() if written[name].data_ptr() != weight.data_ptr()}
+        assert len(copied) == 3 and "linear.B" in copied
+
     def test_the_same_model_makes_the_same_bytes(self, file, tmp_path):
         write_bundle(small_bundle(), tmp_path / "again.vae")
         assert file.read_bytes() == (tmp_path / "again.vae").read_bytes()

@@ -134,6 +134,25 @@ def test_a_weight_is_not_chosen_by_scores_that_are_no_numbers(prepare, monkeypat
         run.trainer.fit(run.train, run.valid, verbose=False)
 
 
+@pytest.mark.parametrize("value", [1e9, 1e37, "9e36"])
+def test_a_linear_weight_leaves_room_for_scores(prepare, value):
+    """Beyond, minus infinity for single items would stand for items that are left out."""
+    with pytest.raises(
+        ValueError, match="linear_weight: got .*; allowed: a number of at least 0 and below 1e"
+    ):
+        prepare("DAE", linear_branch="ease", linear_weight=value)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("model", ["DAE", "BPR"])
+def test_a_validation_that_is_no_number_ends_the_training(prepare, monkeypatch, model, bad):
+    run = prepare(model)
+    monkeypatch.setattr(run.trainer.evaluator, "evaluate", lambda _collected: {"ndcg@3": bad})
+    with pytest.raises(Diverged, match=f"the validation score of {model} is {bad}"):
+        run.trainer.fit(run.train, run.valid, verbose=False)
+    assert not list(Path("saved").glob("*.pth"))
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "nan", "inf", "1e39"])
 @pytest.mark.parametrize("key", ["linear_weight", "linear_reg_weight", "linear_user_power"])
 def test_keys_of_the_linear_branch_are_numbers(prepare, key, value):

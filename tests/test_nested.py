@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from recbole_vae_plugin.cli import recbole_vae, run_recbole
+from recbole_vae_plugin.settings.validation import Refused
 
 #: What is set -> what the one message must say.
 WRONG = {
@@ -146,6 +147,42 @@ def test_a_comparison_needs_test_data(rated, capsys):
     Path("experiment.yaml").write_text(yaml.safe_dump(content))
     assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 2
     assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test part" in capsys.readouterr().err
+
+
+#: A split and a user's number of interactions -> the part that is empty.
+TOO_LITTLE = {
+    "validation by ratio": ({"RS": [0.8, 0.1, 0.1]}, 2, "validation"),
+    "validation by leaving out": ({"LS": "valid_and_test"}, 2, "validation"),
+    "test by ratio": ({"RS": [0.8, 0, 0.2]}, 1, "test"),
+    "test by leaving out": ({"LS": "test_only"}, 1, "test"),
+}
+#: A split without a part -> what the log says.
+NOT_ASKED_FOR = {
+    "no ratio for validation": ({"RS": [0.8, 0, 0.2]}, "no validation part: early stopping is off"),
+    "no ratio for the test": ({"RS": [0.8, 0.2, 0]}, "no test part: there is no test result"),
+    "no mode with validation": ({"LS": "test_only"}, "no validation part: early stopping is off"),
+    "no mode with a test": ({"LS": "valid_only"}, "no test part: there is no test result"),
+}
+EVERY_LOADER = [("DAE", "full"), ("DAE", "uni5"), ("BPR", "full"), ("BPR", "uni5")]
+
+
+@pytest.mark.parametrize("model, mode", EVERY_LOADER)
+@pytest.mark.parametrize("split, each, part", TOO_LITTLE.values(), ids=TOO_LITTLE.keys())
+def test_a_part_that_came_out_empty_is_refused_before_training(prepare, model, mode, split, each, part):
+    rows = [f"u{user}\ti{item}\n" for user in range(40) for item in (user % 9, 9)[:each]]
+    Path("data/few").mkdir(parents=True)
+    Path("data/few/few.inter").write_text("user_id:token\titem_id:token\n" + "".join(rows))
+    said = f"eval_args.split: got .*; allowed: a split whose {part} part is not empty"
+    with pytest.raises(Refused, match=said):
+        prepare(model, "few", data_path="data", eval_args={"split": split, "mode": mode})
+
+
+@pytest.mark.parametrize("model, mode", EVERY_LOADER)
+@pytest.mark.parametrize("split, said", NOT_ASKED_FOR.values(), ids=NOT_ASKED_FOR.keys())
+def test_a_part_that_was_not_asked_for_is_told_of_once(prepare, caplog, model, mode, split, said):
+    prepare(model, eval_args={"split": split, "mode": mode})
+    (warning,) = [record for record in caplog.records if "leaves no" in record.getMessage()]
+    assert said in warning.getMessage() and warning.levelname == "WARNING"
 
 
 #: Keys of the data set, of the models and of the file -> what compare and tune must say before any run.

@@ -13,6 +13,8 @@ from time import monotonic, sleep
 import pytest
 import torch
 import yaml
+from recbole.trainer import Trainer
+from recbole.trainer.trainer import PretrainTrainer
 
 from recbole_vae_plugin.cli.run_recbole import main
 
@@ -111,6 +113,23 @@ def test_a_model_of_recbole_goes_on(write_settings):
     log = logs[-1]
     assert "Resume training from epoch" in log and "epoch 3 training" in log
     assert "epoch 0 training" not in log
+
+
+@pytest.mark.parametrize("write", [Trainer._save_checkpoint, PretrainTrainer.save_pretrained_model])
+def test_a_checkpoint_of_recbole_is_written_whole_or_not_at_all(prepare, monkeypatch, write):
+    run = prepare("BPR", epochs=1)
+    run.trainer.fit(run.train, run.valid, verbose=False)
+    file = Path(run.trainer.saved_model_file)
+    before = file.read_bytes()
+
+    def write_half(state, place, **options):
+        Path(place).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", write_half)
+    with pytest.raises(KeyboardInterrupt):
+        write(run.trainer, 1, saved_model_file=str(file))
+    assert file.read_bytes() == before and list(file.parent.iterdir()) == [file]
 
 
 @pytest.mark.parametrize("resume", ["latest", "nowhere.pth", "saved"])

@@ -58,7 +58,10 @@ def test_a_real_difference_is_found_with_its_sign_and_size():
 def test_no_difference_is_reported_as_none_at_the_stated_rate():
     # five methods without any effect, 60 times: an error is to find even one of them different
     errors = sum(
-        any(each.significant for each in found(planted(dict.fromkeys("abcde", 0.0), 100, seed=seed), "a").values())
+        any(
+            each.significant
+            for each in found(planted(dict.fromkeys("abcde", 0.0), 100, seed=seed), "a").values()
+        )
         for seed in range(60)
     )
     assert errors <= stats.binom.ppf(0.999, 60, ALPHA)
@@ -130,7 +133,8 @@ def test_many_methods_whose_seeds_differ_keep_the_rate_together():
     effects = dict.fromkeys("abcdefgh", 0.0)
     errors = sum(
         any(
-            each.significant for each in found(planted(effects, 100, range(4), seed, seed_noise=0.05), "a").values()
+            each.significant
+            for each in found(planted(effects, 100, range(4), seed, seed_noise=0.05), "a").values()
         )
         for seed in range(40)
     )

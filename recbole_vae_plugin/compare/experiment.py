@@ -167,7 +167,7 @@ class Experiment:
         prepared: set[str] = set()
         for run in {(run.dataset, run.method): run for run in runs}.values():
             with error_context(f"method {run.method} on {run.dataset}"):
-                check_data(config_of(run.settings), run.split_seed, "test", prepared)
+                check_data(config_of(run.settings), run.split_seed, prepared)
 
 
 def boolean(key: str, value: Any) -> bool:

@@ -15,13 +15,14 @@ from packaging.version import InvalidVersion, Version
 
 # these hold the patches
 from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
-from recbole_vae_plugin.integration.data import held_out, reading, saved  # noqa: F401
+from recbole_vae_plugin.integration.data import held_out, parts, reading, saved  # noqa: F401
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.patching.applying import apply_patches, apply_postponed, undo_patches
 from recbole_vae_plugin.integration.patching.patch import IN_FORCE
 from recbole_vae_plugin.integration.patching.registry import PATCHES, extension
 from recbole_vae_plugin.integration.repairs import (  # noqa: F401
+    checkpoints,
     datasets,
     evaluation,
     file_names,

@@ -17,6 +17,8 @@ from recbole_vae_plugin.settings.validation import Number, Optional
 
 #: The most numbers in the products that are cached while the weight is tuned (float32: 512 MiB).
 MAX_CACHED = 2**27
+#: Weights below it leave room for products of any history in float32, whose range ends at 3e38.
+MAX_WEIGHT = 1e9
 
 
 class LinearBranch(nn.Module):
@@ -40,7 +42,7 @@ class LinearBranch(nn.Module):
 
         weight: float | None = setting(
             None,
-            Optional(Number(0)),
+            Optional(Number(0, below=MAX_WEIGHT)),
             "With a linear branch: the weight of its scores; ~: tuned for the valid_metric at each "
             "validation, 1 without validation.",
             key="linear_weight",

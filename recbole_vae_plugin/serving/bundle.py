@@ -77,12 +77,10 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
     """
     if file.exists() and not is_bundle(file):
         raise BundleError(f"{file}: exists and is not a bundle; remove it or choose another name")
-    # copies, because safetensors rejects tensors that share memory
-    weights = {name: tensor.detach().cpu().clone() for name, tensor in bundle.network.state_dict().items()}
     vocabulary = bundle.vocabulary
     items = {"ids": vocabulary.ids, "popularity": vocabulary.popularity, "titles": vocabulary.titles}
     members = {
-        WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in weights.items()}),
+        WEIGHTS: safetensors.torch.save(without_shared_memory(bundle.network.state_dict())),
         ITEMS: json.dumps(items).encode(),
     }
     manifest = {
@@ -99,6 +97,21 @@ def write_bundle(bundle: Bundle, file: Path) -> None:
         for name, content in {MANIFEST: json.dumps(manifest, indent=1).encode(), **members}.items():
             # a bare name would add the current time
             archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def without_shared_memory(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as safetensors takes them: on the CPU, contiguous, no two in one memory.
+
+    Only the others are copied: a linear branch's matrix may be most of the memory.
+    """
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in weights.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if memory in taken else plain
+        taken.add(memory)
+    return found
 
 
 def fingerprint(content: bytes) -> dict[str, Any]:

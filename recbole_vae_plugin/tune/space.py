@@ -231,7 +231,7 @@ class Space:
         values = {parameter.name: parameter.values[0] for parameter in self.parameters}
         settings = self.run(values, "check", 0).settings
         with error_context(f"data set {self.label}"):
-            check_data(config_of(settings), self.split_seed, "valid", set())
+            check_data(config_of(settings), self.split_seed, set())
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
         """The values of an Optuna trial, without parameters whose ``when`` is not met."""

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from recbole_vae_plugin.integration.config.keys import builtin_models, downloadable_datasets, known_keys
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_within
@@ -18,6 +19,8 @@ LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
 BYTE_ORDER_MARK = "\ufeff"
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+#: Part of a split -> the word for it, its place among the ratios, the mode of leave-one-out without it.
+EVALUATED_PARTS = {"valid": ("validation", 1, "test_only"), "test": ("test", 2, "valid_only")}
 
 
 def check_model(name: str | None) -> None:
@@ -159,15 +162,34 @@ def check_judged(config, part: str, purpose: str) -> None:
     Raises:
         ValueError: names the key, the value and what is allowed.
     """
-    split = config["eval_args"]["split"]
-    number, left_out = (1, "test_only") if part == "valid" else (2, "valid_only")
-    words = "validation" if part == "valid" else "test"
-    if "RS" in split and not split["RS"][number]:
-        refuse("eval_args.split.RS", split["RS"], f"a {words} part above 0: {purpose} is judged by it")
-    if split.get("LS") == left_out:
-        refuse("eval_args.split.LS", left_out, f"a {words} part: {purpose} is judged by it")
+    if setting := left_out(config, part):
+        refuse(*setting, f"a {EVALUATED_PARTS[part][0]} part: {purpose} is judged by it")
     if part == "valid" and not config["eval_step"]:
         refuse("eval_step", config["eval_step"], f"at least 1: {purpose} is judged by validation")
+
+
+def left_out(config: Mapping[str, Any], part: str) -> tuple[str, Any] | None:
+    """The setting by which a split has no validation or no test part, with its value; ``None`` where that
+    part is asked for.
+
+    Args:
+        part: ``valid`` or ``test``.
+    """
+    if config["benchmark_filename"]:  # a file for each part, and the split is not read
+        return None
+    split = config["eval_args"]["split"]
+    _, place, mode = EVALUATED_PARTS[part]
+    if split.get("LS") == mode:
+        return "eval_args.split.LS", mode
+    for way in ("RS", "TS"):
+        if way in split and not split[way][place]:
+            return f"eval_args.split.{way}", split[way]
+    return None
+
+
+def parts_read(config: Mapping[str, Any]) -> list[str]:
+    """The parts of the split that a run evaluates."""
+    return [part for part in EVALUATED_PARTS if part != "valid" or config["eval_step"]]
 
 
 def check_valid_metric(config) -> None:

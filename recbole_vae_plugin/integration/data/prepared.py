@@ -13,9 +13,10 @@ from recbole.data.interaction import Interaction
 from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
+from recbole_vae_plugin.integration.data.parts import refuse_empty_parts
 from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
 from recbole_vae_plugin.integration.repairs.evaluation import check_lists
-from recbole_vae_plugin.settings.validation import Refused, refuse
+from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import replacing
 
 #: Keys that leave out interactions, for messages about what is left.
@@ -65,12 +66,11 @@ class PreparedData:
         return prepared
 
 
-def check_data(config, split_seed: int, judged: str, prepared: set[str]) -> None:
+def check_data(config, split_seed: int, prepared: set[str]) -> None:
     """Refuse settings that do not fit the data, by loading and splitting it as the runs will. A data set
     that RecBole is yet to download is left to them.
 
     Args:
-        judged: the part of the split that must not be empty, ``valid`` or ``test``.
         prepared: keys of what has been found to be in order, which is passed over and added to.
 
     Raises:
@@ -88,9 +88,7 @@ def check_data(config, split_seed: int, judged: str, prepared: set[str]) -> None
         filters = "".join(f"; {key}: {config[key]}" for key in FILTERS if config[key])
         raise Refused(f"dataset: {config['dataset']}: {problem}{filters}") from problem
     check_lists(config, dataset)
-    part = parts[("train", "valid", "test").index(judged)]
-    if part is None or not len(part.inter_feat):
-        refuse("eval_args.split", config["eval_args"]["split"], f"a split whose {judged} part is not empty")
+    refuse_empty_parts(config, *parts[1:])
     prepared.add(key)
 
 

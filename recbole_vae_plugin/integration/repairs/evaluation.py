@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.validation import refuse
 
@@ -36,6 +41,24 @@ def refuse_scores_that_are_no_numbers(patch, collector) -> None:
 
         check_highest(scores_tensor)
         return collect(self, scores_tensor, *args, **kwargs)
+
+
+@repair(
+    "recbole.trainer.trainer",
+    replaces={"Trainer._valid_epoch": "6236c4cc", "DecisionTreeTrainer._valid_epoch": "93700d0d"},
+)
+def refuse_validations_that_are_no_numbers(patch: Patch, trainer: ModuleType) -> None:
+    """RecBole's early stopping finds no score better or worse than NaN, and saves no checkpoint."""
+
+    def validate_to_a_number(validate: Callable, self: Any, *args: Any, **kwargs: Any) -> tuple[float, dict]:
+        from recbole_vae_plugin.nn.finite import check_quality
+
+        score, result = validate(self, *args, **kwargs)
+        check_quality(score, self.config["model"])
+        return score, result
+
+    for kind in ("Trainer", "DecisionTreeTrainer"):
+        patch.wrap(f"{kind}._valid_epoch")(validate_to_a_number)
 
 
 @repair(

@@ -9,7 +9,6 @@ from recbole_vae_plugin.integration.patching.registry import repair
 def group_interactions_by_sorting(patch, dataset) -> None:
     """RecBole walks over all interactions to find each user's; sorting them finds the same groups,
     in the order in which users first appear."""
-
     import numpy as np
 
     def grouped_index(self, group_by_list):
