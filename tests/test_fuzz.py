@@ -19,7 +19,7 @@ from recbole_vae_plugin.cli import run_recbole
 from recbole_vae_plugin.compare.experiment import KEYS as OF_EXPERIMENTS
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.integration.config import checks
-from recbole_vae_plugin.integration.config.types import kinds_of_keys
+from recbole_vae_plugin.integration.config.types import types_of_keys
 from recbole_vae_plugin.runs.machine import peak_memory
 from recbole_vae_plugin.serving.bundle import BundleError, read_bundle, write_bundle
 from recbole_vae_plugin.serving.recommender import Recommender
@@ -66,7 +66,7 @@ def test_the_usual_profile_is_the_same_each_time():
     assert settings.default.derandomize or "--hypothesis-profile=long" in sys.argv
 
 
-@given(st.dictionaries(st.sampled_from(sorted(kinds_of_keys("VAESplit"))), VALUES, min_size=1, max_size=2))
+@given(st.dictionaries(st.sampled_from(sorted(types_of_keys("VAESplit"))), VALUES, min_size=1, max_size=2))
 def test_values_of_a_config(given_keys):
     from recbole.config import Config
 
@@ -126,7 +126,7 @@ def test_files_of_experiments_and_spaces(kind, keys, tmp_path):
     read()
 
 
-OF_CONFIGS = sorted({*kinds_of_keys("VAESplit"), "model", "config", "seeds", "dataset", "eval_args"})
+OF_CONFIGS = sorted({*types_of_keys("VAESplit"), "model", "config", "seeds", "dataset", "eval_args"})
 #: Wrong values further down, where a file is right at its top.
 WITHIN = st.dictionaries(st.sampled_from(OF_CONFIGS) | SCALARS, VALUES, max_size=2)
 SOMEWHERE = {

@@ -127,7 +127,7 @@ def test_an_interval_filters_what_it_says(rated, prepare):
         ({"eval_args": {"split": {"LS": "test_only"}}}, "eval_args.split.LS: got 'test_only'"),
     ],
 )
-def test_a_search_needs_something_to_be_judged_by(rated, more, said, capsys):
+def test_a_search_needs_validation(rated, more, said, capsys):
     dataset = {"dataset": "rated", "data_path": "data"}
     content = {"model": "BPR", "dataset": dataset, "settings": {}, "parameters": {"learning_rate": [0.1]}}
     content["settings" if "eval_step" in more else "dataset"] |= more
@@ -146,7 +146,7 @@ def test_a_comparison_needs_test_data(rated, capsys):
     }
     Path("experiment.yaml").write_text(yaml.safe_dump(content))
     assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 2
-    assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test part" in capsys.readouterr().err
+    assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test ratio above 0" in capsys.readouterr().err
 
 
 #: A split and a user's number of interactions -> the part that is empty.

@@ -7,7 +7,7 @@ import yaml
 from recbole.config import Config
 
 from recbole_vae_plugin.integration.config.keys import builtin_models
-from recbole_vae_plugin.integration.config.types import as_kind, default_files, kinds_of_keys
+from recbole_vae_plugin.integration.config.types import convert, default_files, types_of_keys
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 
@@ -85,10 +85,10 @@ def test_whole_numbers_however_written(value, expected):
 @pytest.mark.parametrize("model", [*MODELS, *builtin_models()])
 def test_every_default_is_of_its_own_kind(model):
     """And stays as it is."""
-    kinds = kinds_of_keys(model)
-    assert {"repeatable", "epochs", "learning_rate", "eval_args"} <= kinds.keys()
+    types = types_of_keys(model)
+    assert {"repeatable", "epochs", "learning_rate", "eval_args"} <= types.keys()
     for file in default_files(model):
         defaults = yaml.safe_load(file.read_text()) if file.is_file() else None
         for key, value in (defaults or {}).items():
-            if key in kinds:
-                assert as_kind(key, value, kinds[key]) == value
+            if key in types:
+                assert convert(key, value, types[key]) == value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import textwrap
 from pathlib import Path
@@ -16,7 +17,7 @@ from recbole_vae_plugin.settings.config_files import (
 from recbole_vae_plugin.settings.validation import Refused
 
 
-def add_parser(commands) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one = commands.add_parser(
         "configs",
         help="list the shipped config files, show one, copy one to edit",
@@ -32,7 +33,7 @@ def add_parser(commands) -> None:
     one.set_defaults(command=configs)
 
 
-def configs(options) -> None:
+def configs(options: argparse.Namespace) -> None:
     """List, show or copy."""
     if options.name is None:
         if options.copy is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import shutil
@@ -48,7 +49,7 @@ class Problem(Exception):
     """Something that keeps the package from working, with what to do about it."""
 
 
-def add_parser(commands) -> None:
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one = commands.add_parser(
         "doctor",
         help="describe the installation, for a bug report, and say what is wrong",
@@ -58,7 +59,7 @@ def add_parser(commands) -> None:
     one.set_defaults(command=doctor)
 
 
-def doctor(options) -> int:
+def doctor(options: argparse.Namespace) -> int:
     """Print every section; a section that fails does not keep the others from being printed."""
     problems = []
     for title, section in SECTIONS.items():
@@ -76,8 +77,8 @@ def doctor(options) -> int:
         print("no problems found")
         return 0
     print(f"problems ({len(problems)}):")
-    for problem in problems:
-        print(f"  {problem}")
+    for line in problems:
+        print(f"  {line}")
     return 1
 
 

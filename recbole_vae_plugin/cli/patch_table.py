@@ -44,6 +44,6 @@ def row(patch: Patch) -> str:
     return f"| {' | '.join(cells)} |\n"
 
 
-def first_sentence(text: str) -> str:
-    joined = " ".join(text.split()).replace("``", "`").replace("|", "\\|")
+def first_sentence(docstring: str | None) -> str:
+    joined = " ".join((docstring or "").split()).replace("``", "`").replace("|", "\\|")
     return re.split(r"(?<=\.)\s", joined, maxsplit=1)[0]

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return report_problem(problem, options.traceback, "recbole-vae")
 
 
-def compare(options) -> int:
+def compare(options: argparse.Namespace) -> int:
     """Run what is missing, then write and print the table."""
     from recbole_vae_plugin.compare.experiment import Experiment
     from recbole_vae_plugin.compare.runner import Plan, describe, run
@@ -79,7 +79,7 @@ def compare(options) -> int:
     return 1 if comparison.failures() else 0
 
 
-def tune(options) -> int:
+def tune(options: argparse.Namespace) -> int:
     """Search, then run the best configuration and write everything."""
     from recbole_vae_plugin.tune.outcome import write_outcome
     from recbole_vae_plugin.tune.search import search, still_running
@@ -111,7 +111,7 @@ def tune(options) -> int:
     return 0
 
 
-def table(options) -> None:
+def table(options: argparse.Namespace) -> None:
     """Print a table, or write a leaderboard's files."""
     from recbole_vae_plugin.compare.results import Results
     from recbole_vae_plugin.compare.tables import FORMATS, Comparison
@@ -125,7 +125,7 @@ def table(options) -> None:
     print(FORMATS[options.format](Comparison(results)), end="")
 
 
-def report(options) -> None:
+def report(options: argparse.Namespace) -> None:
     """Write the page."""
     from recbole_vae_plugin.compare.report import write_report
     from recbole_vae_plugin.compare.results import Results
@@ -137,7 +137,7 @@ def report(options) -> None:
     print(f"written to {file}")
 
 
-def bundle(options) -> None:
+def bundle(options: argparse.Namespace) -> None:
     """Write what serving needs of a checkpoint into one file."""
     from recbole_vae_plugin.conversion import bundle_of
     from recbole_vae_plugin.serving.bundle import write_bundle
@@ -151,7 +151,7 @@ def bundle(options) -> None:
     )
 
 
-def recommend(options) -> None:
+def recommend(options: argparse.Namespace) -> None:
     """Recommend to one user, or to a file of them."""
     from recbole_vae_plugin.serving.batch import recommend_many
     from recbole_vae_plugin.serving.console import show
@@ -172,7 +172,7 @@ def recommend(options) -> None:
     print(f"written to {options.output}; {summary}")
 
 
-def export(options) -> None:
+def export(options: argparse.Namespace) -> None:
     """Write a bundle as ONNX."""
     from recbole_vae_plugin.serving.bundle import read_bundle
     from recbole_vae_plugin.serving.export import export_onnx

@@ -11,6 +11,7 @@ import textwrap
 from collections import ChainMap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from recbole_vae_plugin.cli.errors import report
 from recbole_vae_plugin.cli.terminal import print_what_can_be_shown
@@ -91,7 +92,7 @@ def read_overrides(rest: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
-def literal(value: str):
+def literal(value: str) -> Any:
     """A typed value as Python reads it, or the text itself."""
     try:
         return ast.literal_eval(value)
@@ -99,7 +100,7 @@ def literal(value: str):
         return value
 
 
-def prepare(options, config_files: Sequence[str], overrides: dict[str, str]) -> None:
+def prepare(options: argparse.Namespace, config_files: Sequence[str], overrides: dict[str, str]) -> None:
     """Refuse bad input, and leave in ``sys.argv`` what RecBole's ``Config`` reads from there."""
     files = {file: read_config_file(file) for file in config_files}
     for content in reversed(files.values()):

@@ -149,7 +149,7 @@ class Experiment:
                             f"default, so set {key} in the data set",
                         )
                 checks.check_config(config)
-                checks.check_judged(config, "test", "a comparison")
+                checks.check_has_evaluation(config, "test", "a comparison")
 
     def check_data(self, runs: Iterable[Run]) -> None:
         """Refuse, before any training, what only the data shows: lists longer than the catalogue, filters

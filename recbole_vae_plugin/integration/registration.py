@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from importlib import util
+from collections.abc import Callable
+
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -19,8 +21,9 @@ from recbole_vae_plugin.integration.data import held_out, parts, reading, saved 
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.patching.applying import apply_patches, apply_postponed, undo_patches
-from recbole_vae_plugin.integration.patching.patch import IN_FORCE
+from recbole_vae_plugin.integration.patching.patch import IN_FORCE, Patch
 from recbole_vae_plugin.integration.patching.registry import PATCHES, extension
+from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.integration.repairs import (  # noqa: F401
     checkpoints,
     datasets,
@@ -35,18 +38,23 @@ from recbole_vae_plugin.integration.training import known_data, recording, resum
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
+    from recbole.model.abstract_recommender import AbstractRecommender
+
 SUPPORTED, TESTED = SpecifierSet(">=1.2.1,<1.3", prereleases=True), SpecifierSet("==1.2.1")
 
 
 class ModelModule(ModuleType):
     """Stands where RecBole looks a model up and hands out the class when it is asked for."""
 
-    def __init__(self, name: str, model: str):
+    def __init__(self, name: str, model: str) -> None:
         super().__init__(name, f"{model} of recbole_vae_plugin.")
         self.__spec__ = ModuleSpec(name, loader=None)
         self.model = model
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name != self.__dict__.get("model"):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         apply_postponed()
@@ -114,8 +122,7 @@ def model_that_recbole_finds(name: str) -> type:
 
 def check_name_is_free(name: str) -> None:
     """Raise :class:`RegistrationError` where somebody else already provides that model."""
-    (package,) = util.find_spec("recbole").submodule_search_locations
-    own = next(Path(package, "model").glob(f"*/{name.lower()}.py"), None)
+    own = next((package_folder("recbole") / "model").glob(f"*/{name.lower()}.py"), None)
     present = sys.modules.get(lookup_module(name))
     taken_by = None
     if own:
@@ -135,7 +142,7 @@ def lookup_module(name: str) -> str:
 
 
 @extension("sys", extends=("modules",), reads={"recbole.utils.utils:get_model": "c9bf7a94"})
-def let_recbole_find_our_models(patch, system) -> None:
+def let_recbole_find_our_models(patch: Patch, system: ModuleType) -> None:
     """RecBole looks for a model in a module that has the model's name."""
     for name in MODELS:
         place = lookup_module(name)
@@ -150,12 +157,12 @@ def provide_model(name: str) -> None:
 
 
 @extension("recbole.config.configurator", replaces={"Config._update_internal_config_dict": "937409f9"})
-def read_defaults_of_our_models(patch, configurator) -> None:
+def read_defaults_of_our_models(patch: Patch, configurator: ModuleType) -> None:
     """A model's defaults are taken right after RecBole's overall ones, so that the data set's
     defaults, config files, dicts and the command line override it as they do for RecBole's."""
 
     @patch.wrap("Config._update_internal_config_dict")
-    def read_ours_too(read, self, file):
+    def read_ours_too(read: Callable[..., Any], self: Config, file: str | Path) -> Any:
         result = read(self, file)
         if Path(file).name == "overall.yaml" and self.model in MODELS:
             defaults = {key.name: key.plain_default for key in MODELS[self.model].every_key()}
@@ -168,18 +175,20 @@ def read_defaults_of_our_models(patch, configurator) -> None:
     replaces={"get_dataloader": "54563021", "create_samplers": "e8682bce"},
     after=("train_on_training_users_only",),
 )
-def load_users_for_our_models(patch, data_utils) -> None:
+def load_users_for_our_models(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole has a fixed list of the models that train on users instead of interactions."""
 
     @patch.wrap("get_dataloader")
-    def get_dataloader_of_users(get_dataloader, config, phase):
+    def get_dataloader_of_users(get_dataloader: Callable[..., Any], config: Config, phase: str) -> Any:
         from recbole_vae_plugin.integration.data.loaders import loader_of_users
 
         ours = loader_of_users(config, phase) if config["model"] in MODELS else None
         return ours or get_dataloader(config, phase)
 
     @patch.wrap("create_samplers")
-    def create_samplers_of_users(create_samplers, config, dataset, built_datasets):
+    def create_samplers_of_users(
+        create_samplers: Callable[..., Any], config: Config, dataset: Dataset, built_datasets: list[Dataset]
+    ) -> Any:
         from recbole_vae_plugin.integration.data.loaders import evaluates_by_users, samplers_of_users
 
         if config["model"] in MODELS and evaluates_by_users(config):
@@ -188,10 +197,10 @@ def load_users_for_our_models(patch, data_utils) -> None:
 
 
 @extension("recbole.trainer", adds=("__getattr__",), reads={"recbole.utils.utils:get_trainer": "aeced266"})
-def let_recbole_find_our_trainer(patch, trainer) -> None:
+def let_recbole_find_our_trainer(patch: Patch, trainer: ModuleType) -> None:
     """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
 
-    def find(name: str):
+    def find(name: str) -> Any:
         if name.removesuffix("Trainer") not in MODELS or not name.endswith("Trainer"):
             raise AttributeError(f"module {trainer.__name__!r} has no attribute {name!r}")
         from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
@@ -202,14 +211,14 @@ def let_recbole_find_our_trainer(patch, trainer) -> None:
 
 
 @extension("thop.profile", extends=("register_hooks",), read_against="thop 0.1.1")
-def count_operations_of_our_layers(patch, profile) -> None:
+def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
     """RecBole counts FLOPs by layer type; ours do the work of the entries that they read."""
     from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
 
-    def count_input(layer, inputs, output):
+    def count_input(layer: Any, inputs: Any, output: Any) -> None:
         layer.total_ops += len(inputs[0].items) * layer.weight.shape[1]
 
-    def count_output(layer, inputs, output):
+    def count_output(layer: Any, inputs: Any, output: Any) -> None:
         layer.total_ops += output.numel() * layer.in_features
 
     patch.put("register_hooks", InputLayer, count_input)
@@ -217,12 +226,14 @@ def count_operations_of_our_layers(patch, profile) -> None:
 
 
 @extension("recbole.utils.utils", replaces={"get_flops": "e02477e4"})
-def count_operations_without_a_second_matrix(patch, utils) -> None:
+def count_operations_without_a_second_matrix(patch: Patch, utils: ModuleType) -> None:
     """RecBole counts FLOPs on a copy of the model. A linear branch, whose work it does not count, is left out
     of the copy: its matrix may be most of the memory."""
 
     @patch.wrap("get_flops")
-    def get_flops_without_linear_branch(get_flops, model, *args, **kwargs):
+    def get_flops_without_linear_branch(
+        get_flops: Callable[..., Any], model: AbstractRecommender, *args: Any, **kwargs: Any
+    ) -> Any:
         network = getattr(model, "network", None)
         linear = getattr(network, "linear", None) if type(model).__name__ in MODELS else None
         if linear is None:

@@ -219,7 +219,7 @@ class Space:
                     checks.check_evaluation(settings)
                     config = config_of(settings)
                     checks.check_config(config)
-                    checks.check_judged(config, "valid", "a search")
+                    checks.check_has_evaluation(config, "valid", "a search")
                 if not config["valid_metric_bigger"]:
                     refuse("valid_metric", self.valid_metric, "a metric of which higher values are better")
 

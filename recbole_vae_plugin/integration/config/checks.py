@@ -1,4 +1,4 @@
-"""What a command refuses before anything is loaded or trained, and in which words."""
+"""Checks that a command runs before it loads or trains anything."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_vae_plugin.integration.config.keys import builtin_models, downloadable_datasets, known_keys
-from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_within
+from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
 
-#: RecBole also knows sparse_adam, for sparse gradients, which no model has.
+if TYPE_CHECKING:
+    from recbole.config import Config
+
+#: RecBole also knows sparse_adam, but no model has sparse gradients.
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
-#: Metrics whose value stands under their bare name.
-WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
+#: Metrics that are reported without "@k".
+METRICS_WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
 BYTE_ORDER_MARK = "\ufeff"
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 #: Part of a split -> the word for it, its place among the ratios, the mode of leave-one-out without it.
@@ -24,38 +27,43 @@ EVALUATED_PARTS = {"valid": ("validation", 1, "test_only"), "test": ("test", 2, 
 
 
 def check_model(name: str | None) -> None:
-    """Raise ``ValueError`` unless RecBole or this package has that model."""
+    """Raise ``ValueError`` unless RecBole or this package provides the model."""
     if name is None:
-        refuse("model", name, "a model's name, as in --model=VAESplit; --help lists them")
+        refuse("model", name, "the name of a model, as in --model=VAESplit; see --help for a list")
     models = [*MODELS, *builtin_models()]
     if name not in models:
         ours = ", ".join(MODELS)
         hint = did_you_mean(str(name), models, most=3)
-        refuse("model", name, f"{ours} or a model of RecBole{hint}; --help lists them all")
+        refuse("model", name, f"{ours} or a model of RecBole{hint}; see --help for a list")
 
 
-def check_keys(model: str, typed: Iterable[str], from_files: dict[str, Iterable[str]]) -> None:
-    """Refuse unknown keys on the command line, warn of those in files that others may share.
+def check_keys(model: str, overrides: Iterable[str], files: Mapping[str, Iterable[str]]) -> None:
+    """Refuse unknown keys on the command line; warn about those in files, which several models may share.
+
+    Args:
+        model: the model's name.
+        overrides: keys given on the command line.
+        files: file name -> the keys in it.
 
     Raises:
-        ValueError: a typed key is not known.
+        ValueError: a key on the command line is unknown.
     """
     known = known_keys(model)
-    for key in map(str, typed):  # a file may have numbers for keys
+    for key in map(str, overrides):
         if key not in known:
             raise Refused(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
-    for file, keys in from_files.items():
-        for key in map(str, keys):
+    for file, keys in files.items():
+        for key in map(str, keys):  # YAML keys may be numbers
             if key not in known:
                 hint = did_you_mean(key, known)
                 print(f"run_recbole: warning: {file}: {model} has no key {key}{hint}", file=sys.stderr)
 
 
-def check_evaluation(given: Mapping) -> None:
-    """Refuse metrics and modes of evaluation that there are not, before RecBole's ``Config``.
+def check_evaluation(given: Mapping[str, Any]) -> None:
+    """Refuse unknown metrics and evaluation modes, before RecBole's ``Config`` is made.
 
     Args:
-        given: keys as they stand in config files and on the command line.
+        given: the keys in config files and on the command line.
 
     Raises:
         ValueError: names the key, the value and what is allowed.
@@ -71,41 +79,41 @@ def check_evaluation(given: Mapping) -> None:
     metric_name("valid_metric", given.get("valid_metric", "MRR@10"))
     evaluation = given.get("eval_args")
     modes = evaluation.get("mode", "full") if isinstance(evaluation, dict) else "full"
-    check_within("eval_args", evaluation)
-    check_within("eval_args.mode", modes)  # RecBole's Config fills it up and drops other keys
+    check_nested_keys("eval_args", evaluation)
+    check_nested_keys("eval_args.mode", modes)  # RecBole's Config completes it and drops unknown keys
     for mode in modes.values() if isinstance(modes, dict) else [modes]:
         if not EVAL_MODE.fullmatch(str(mode)):
-            refuse("eval_args.mode", mode, "full, labeled, uniN or popN with a number N")
+            refuse("eval_args.mode", mode, "full, labeled, or uniN or popN with a number N")
 
 
-def metric_list(metrics) -> list[str]:
-    """One metric or several as a list.
+def metric_list(metrics: Any) -> list[str]:
+    """A metric, or several, as a list.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: it is neither a metric's name nor a list of names.
     """
-    found = [metrics] if isinstance(metrics, str) else metrics
-    if not isinstance(found, (list, tuple)) or not found or not all(isinstance(each, str) for each in found):
+    names = [metrics] if isinstance(metrics, str) else metrics
+    if not isinstance(names, (list, tuple)) or not names or not all(isinstance(name, str) for name in names):
         refuse("metrics", metrics, "a list of metrics")
-    return list(found)
+    return list(names)
 
 
-def metric_name(key: str, value) -> str:
-    """``value`` if it is a text.
+def metric_name(key: str, value: Any) -> str:
+    """Return the value if it is a non-empty string.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not.
     """
     if not isinstance(value, str) or not value.strip() or value.strip().lower() == "none":
         refuse(key, value, "a metric, such as NDCG@10")
     return value
 
 
-def config_of(model: str, dataset: str, **given):
-    """RecBole's ``Config``.
+def config_of(model: str, dataset: str, **given: Any) -> Config:
+    """Make RecBole's ``Config``.
 
     Raises:
-        Refused: RecBole cannot make sense of the settings.
+        Refused: RecBole rejects the settings.
     """
     from recbole.config import Config
 
@@ -117,8 +125,8 @@ def config_of(model: str, dataset: str, **given):
         raise Refused(str(problem)) from problem
 
 
-def check_config(config) -> None:
-    """Refuse what a run of RecBole with this ``Config`` would fail on, or misread, later.
+def check_config(config: Config) -> None:
+    """Refuse settings that a RecBole run would fail on, or misread, later.
 
     Raises:
         ValueError: names the key, the value and what is allowed.
@@ -130,8 +138,8 @@ def check_config(config) -> None:
     check_dataset(config)
 
 
-def check_values(config) -> None:
-    """Refuse values that RecBole would take silently or fail on only after training began.
+def check_values(config: Config) -> None:
+    """Refuse values that RecBole accepts silently, or on which it fails only after training has begun.
 
     Raises:
         ValueError: names the key, the value and what is allowed.
@@ -152,20 +160,21 @@ def check_values(config) -> None:
         refuse("eval_args.mode", "labeled", f"full, uniN or popN, with {', '.join(config['metrics'])}")
 
 
-def check_judged(config, part: str, purpose: str) -> None:
-    """Refuse a split or a step of evaluation that leaves a purpose without data to judge by.
+def check_has_evaluation(config: Config, part: str, purpose: str) -> None:
+    """Refuse settings under which the validation or the test set is never evaluated.
 
     Args:
+        config: RecBole's ``Config``.
         part: ``valid`` or ``test``.
-        purpose: such as ``a search``, for the message.
+        purpose: what needs it, such as ``a search``, for the message.
 
     Raises:
         ValueError: names the key, the value and what is allowed.
     """
     if setting := left_out(config, part):
-        refuse(*setting, f"a {EVALUATED_PARTS[part][0]} part: {purpose} is judged by it")
+        refuse(*setting, f"a split with a {EVALUATED_PARTS[part][0]} set, which {purpose} needs")
     if part == "valid" and not config["eval_step"]:
-        refuse("eval_step", config["eval_step"], f"at least 1: {purpose} is judged by validation")
+        refuse("eval_step", config["eval_step"], f"at least 1: {purpose} needs validation")
 
 
 def left_out(config: Mapping[str, Any], part: str) -> tuple[str, Any] | None:
@@ -192,34 +201,33 @@ def parts_read(config: Mapping[str, Any]) -> list[str]:
     return [part for part in EVALUATED_PARTS if part != "valid" or config["eval_step"]]
 
 
-def check_valid_metric(config) -> None:
-    """The metric that early stopping watches must be one that is computed."""
-    computed = {
-        name
-        for metric in config["metrics"]
-        for name in ([metric] if metric.lower() in WITHOUT_K else [f"{metric}@{k}" for k in config["topk"]])
-    }
+def check_valid_metric(config: Config) -> None:
+    """Refuse a metric for early stopping that is not among the computed ones."""
+    computed = []
+    for metric in config["metrics"]:
+        without_k = metric.lower() in METRICS_WITHOUT_K
+        computed += [metric] if without_k else [f"{metric}@{k}" for k in config["topk"]]
     if config["valid_metric"].lower() not in {name.lower() for name in computed}:
-        refuse("valid_metric", config["valid_metric"], ", ".join(sorted(computed)))
+        refuse("valid_metric", config["valid_metric"], ", ".join(sorted({*computed})))
 
 
-def check_dataset(config) -> None:
-    """Refuse a data set that is not there or whose files cannot be read.
+def check_dataset(config: Config) -> None:
+    """Refuse a data set that does not exist or whose files cannot be read.
 
     Raises:
-        ValueError: names the file and what it should be.
+        ValueError: names the file and what is wrong with it.
     """
     name, folder = config["dataset"], Path(config["data_path"])
     if len(Path(name).parts) != 1:
         parent = Path(config["data_path"]).parent
-        refuse("dataset", name, f"a name without folders: data_path: {parent} and dataset: {Path(name).name}")
+        refuse("dataset", name, f"a bare name: set data_path: {parent} and dataset: {Path(name).name}")
     if not folder.exists():
         known = downloadable_datasets()
         if name not in known:
             refuse(
                 "dataset",
                 name,
-                f"ml-100k, a data set that RecBole downloads, or a folder {folder} that holds "
+                f"ml-100k, a data set that RecBole can download, or a folder {folder} that contains "
                 f"{name}.inter{did_you_mean(name, ['ml-100k', *known], most=3)}",
             )
         return
@@ -231,12 +239,12 @@ def check_dataset(config) -> None:
         check_header(file, config)
 
 
-def check_header(file: Path, config) -> None:
-    """The first line of an atomic file names its columns, each with a type."""
+def check_header(file: Path, config: Config) -> None:
+    """Refuse an atomic file whose first line does not declare the needed columns with their types."""
     try:
         opened = file.open(encoding=config["encoding"])
     except (LookupError, ValueError, TypeError):
-        refuse("encoding", config["encoding"], "one that Python knows, such as utf-8")
+        refuse("encoding", config["encoding"], "an encoding that Python knows, such as utf-8")
     with opened as lines:
         header = lines.readline().rstrip("\n")
         first_row = next(filter(None, map(str.strip, lines)), "")
@@ -252,15 +260,15 @@ def check_header(file: Path, config) -> None:
             f"dataset: the first line of {file} must name each column with its type, separated "
             f"by {separator!r}, such as user_id:token{separator}item_id:token; it is {header!r}"
         )
-    present = [column[0] for column in columns]
+    types = {column[0]: column[1] for column in columns}
     for key in ("USER_ID_FIELD", "ITEM_ID_FIELD"):
-        if config[key] not in present:
-            refuse(key, config[key], f"a column of {file}, which has {', '.join(present)}")
-        kind = dict(columns)[config[key]]
-        if kind in ("float", "float_seq", "token_seq"):  # others RecBole refuses
+        if config[key] not in types:
+            refuse(key, config[key], f"a column of {file}, which has {', '.join(types)}")
+        stated = types[config[key]]
+        if stated in ("float", "float_seq", "token_seq"):  # RecBole itself refuses unknown types
             raise Refused(
-                f"dataset: the first line of {file} says {config[key]}:{kind}; allowed: {config[key]}:token"
+                f"dataset: the first line of {file} says {config[key]}:{stated}; allowed: {config[key]}:token"
             )
-    check_filters(config, {column[0]: column[1] for column in columns}, str(file))
+    check_filters(config, types, str(file))
     if not first_row:
         raise Refused(f"dataset: {file} has no interactions")

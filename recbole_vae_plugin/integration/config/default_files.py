@@ -1,7 +1,7 @@
-"""The default files in ``properties/``, in the form of RecBole's: written from the models' settings.
+"""The default files in ``properties/``: generated from the models' settings, in the format of RecBole's.
 
-They are for readers, and for ``--help``, which would otherwise have to import torch and RecBole.
-``python -m recbole_vae_plugin.cli.generate`` writes them anew.
+They serve as documentation, and let ``--help`` work without importing torch and RecBole.
+``python -m recbole_vae_plugin.cli.generate`` regenerates them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LINE = re.compile(r"^(\w+):\s*(.*?)\s*#\s*(.*)$")
 
 
 def default_file(model: str) -> str:
-    """The text of a model's default file."""
+    """The content of a model's default file."""
     lines = []
     for key in MODELS[model].every_key():
         value = yaml.safe_dump(key.plain_default, default_flow_style=True).removesuffix("\n...\n").strip()
@@ -35,4 +35,4 @@ def documented_keys(model: str) -> list[tuple[str, str, str]]:
     file = FOLDER / f"{model}.yaml"
     current = file.is_file() and not entry_points(group=COMPONENTS_GROUP)
     text = file.read_text(encoding="utf-8") if current else default_file(model)
-    return [match.groups() for match in map(LINE.match, text.splitlines()) if match]
+    return [(match[1], match[2], match[3]) for match in map(LINE.match, text.splitlines()) if match]

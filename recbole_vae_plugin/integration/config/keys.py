@@ -1,18 +1,19 @@
-"""What can be typed: the models and the keys that RecBole and this package know."""
+"""The models, keys and data sets that RecBole and this package know."""
 
 from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import util
+
 from pathlib import Path
 
 import yaml
 
 from recbole_vae_plugin.integration.config.default_files import documented_keys
+from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.settings.model_registry import MODELS
 
-#: Read by RecBole from its command line alone.
+#: Keys that RecBole only reads from the command line.
 LAUNCH_KEYS = {
     "resume",
     "model",
@@ -28,19 +29,18 @@ LAUNCH_KEYS = {
 
 @cache
 def recbole_folder() -> Path:
-    """Where RecBole is installed."""
-    (folder,) = util.find_spec("recbole").submodule_search_locations
-    return Path(folder)
+    """The folder in which RecBole is installed."""
+    return package_folder("recbole")
 
 
 @cache
 def builtin_models() -> list[str]:
-    """RecBole's own models, by name."""
+    """The names of RecBole's own models."""
     return sorted((file.stem for file in recbole_folder().glob("properties/model/*.yaml")), key=str.lower)
 
 
 def default_keys(model: str) -> list[str]:
-    """The keys that a model has defaults for."""
+    """The keys for which a model has defaults."""
     if model in MODELS:
         return [key for key, _, _ in documented_keys(model)]
     file = recbole_folder() / f"properties/model/{model}.yaml"
@@ -48,15 +48,15 @@ def default_keys(model: str) -> list[str]:
 
 
 def downloadable_datasets() -> dict[str, str]:
-    """Data set name -> the address RecBole downloads it from."""
+    """Data set name -> the URL from which RecBole downloads it."""
     return yaml.safe_load((recbole_folder() / "properties/dataset/url.yaml").read_text())
 
 
 def known_keys(model: str) -> set[str]:
     """Every key that a run of ``model`` can read.
 
-    RecBole keeps no such list: these are the keys of its default files (of the models, only
-    this one's) and those that its code asks a config for.
+    RecBole has no such list, so it is made up of the keys in its default files (of the models' files,
+    only this model's) and the keys that its code looks up in a config.
     """
     keys = LAUNCH_KEYS | set(default_keys(model))
     properties = recbole_folder() / "properties"

@@ -1,30 +1,36 @@
-"""The type of each key's values, read from the comments in RecBole's default files and in ours.
+"""The type of each key, read from the comments in RecBole's default files and in ours.
 
-Every line there gives it, ``repeatable: False  # (bool) Whether ...``. A ``Config`` then holds values of
-that type, however they were written, or the error names the key.
+Every line there states it: ``repeatable: False  # (bool) Whether ...``. The values of a ``Config`` are
+converted to these types; where a value cannot be converted, the error names the key.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from importlib import util
+
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.literals import read_literal
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
+from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+
 LINE = re.compile(r"^(\w+):.*#\s*\(([^)]*)\)")
-WORDS = {
+BOOLEANS = {
     "true": True,
     "yes": True,
     "on": True,
@@ -34,16 +40,15 @@ WORDS = {
     "off": False,
     "0": False,
 }
-#: What float32 holds without losing digits.
-SMALLEST, LARGEST = 1e-37, 1e37
-PATHS = {"data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path", "resume"}
-NOTHING = ("none", "null", "~", "")
+#: The range of normal float32 numbers, rounded.
+MIN_FLOAT32, MAX_FLOAT32 = 1e-37, 1e37
+PATH_KEYS = {"data_path", "checkpoint_dir", "dataset_save_path", "dataloaders_save_path", "resume"}
+NONE_WORDS = ("none", "null", "~", "")
 
 
 def default_files(model: str) -> Iterator[Path]:
-    """RecBole's files that say what keys a run of the model has, the more general ones first."""
-    (folder,) = util.find_spec("recbole").submodule_search_locations
-    properties = Path(folder, "properties")
+    """RecBole's default files for a run of the model, the most general first."""
+    properties = package_folder("recbole") / "properties"
     yield properties / "overall.yaml"
     yield properties / "dataset/sample.yaml"
     if model not in MODELS:
@@ -51,125 +56,139 @@ def default_files(model: str) -> Iterator[Path]:
 
 
 @cache
-def kinds_of_keys(model: str) -> dict[str, frozenset[str]]:
-    """Key -> the kinds that its comment names, such as ``{"int"}`` or ``{"list", "str"}``.
+def types_of_keys(model: str) -> dict[str, frozenset[str]]:
+    """Key -> the types named in its comment, such as ``{"int"}`` or ``{"list", "str"}``.
 
-    A key whose default is of another kind than its comment says is left out.
+    Keys whose default contradicts the comment are left out.
     """
-    kinds: dict[str, frozenset[str]] = {}
+    types: dict[str, frozenset[str]] = {}
     for file in default_files(model):
         if file.is_file():
             text = file.read_text(encoding="utf-8")
             defaults = yaml.safe_load(text) or {}
-            for key, said in filter(None, map(_read_line, text.splitlines())):
-                if key in defaults and _fits(defaults[key], said):
-                    # of its own models' numbers RecBole does not always say which may be fractions
-                    whole = file.parent.name != "model" or said != {"int"}
-                    kinds[key] = said if whole else frozenset({"float"})
+            for key, stated in filter(None, map(_read_line, text.splitlines())):
+                if key in defaults and _matches(defaults[key], stated):
+                    # the comments of RecBole's models say int for some keys that take fractions
+                    reliable = file.parent.name != "model" or stated != {"int"}
+                    types[key] = stated if reliable else frozenset({"float"})
     if model in MODELS:
         for key, _, comment in documented_keys(model):
-            kinds[key] = _kinds_in(comment.partition(")")[0].removeprefix("("))
-    return kinds
+            types[key] = _types_in(comment.partition(")")[0].removeprefix("("))
+    return types
 
 
 def _read_line(line: str) -> tuple[str, frozenset[str]] | None:
     match = LINE.match(line)
     if not match:
         return None
-    return match[1], _kinds_in(match[2])
+    return match[1], _types_in(match[2])
 
 
-def _kinds_in(said: str) -> frozenset[str]:
-    words = re.split(r" or |, ", said.replace("string", "str"))
+def _types_in(text: str) -> frozenset[str]:
+    words = re.split(r" or |, ", text.replace("string", "str"))
     return frozenset(word.strip() for word in words)
 
 
-def _fits(value: Any, kinds: frozenset[str]) -> bool:
-    types = {"bool": bool, "int": int, "float": (int, float), "str": str, "list": list, "dict": dict}
-    if value is None or ("bool" in kinds and value in (0, 1)):
+def _matches(value: Any, types: frozenset[str]) -> bool:
+    classes: dict[str, type | tuple[type, ...]] = {
+        "bool": bool,
+        "int": int,
+        "float": (int, float),
+        "str": str,
+        "list": list,
+        "dict": dict,
+    }
+    if value is None or ("bool" in types and value in (0, 1)):
         return True
-    first_words = {kind.split()[0] for kind in kinds}
-    return any(isinstance(value, types[word]) for word in first_words if word in types)
+    first_words = {name.split()[0] for name in types}
+    return any(isinstance(value, classes[word]) for word in first_words if word in classes)
 
 
-def as_kind(key: str, value: Any, kinds: frozenset[str]) -> Any:
-    """A value as its key takes it: words for true and false, numbers written as texts.
+def convert(key: str, value: Any, types: frozenset[str]) -> Any:
+    """Convert a value to the type of its key: words to booleans, strings to numbers.
 
     Raises:
-        ValueError: names the key, the value and what is allowed.
+        ValueError: the value cannot be converted.
     """
-    (kind,) = kinds if len(kinds) == 1 else (None,)
-    if value is None or kind not in ("bool", "int", "float", "dict", "list"):
+    (name,) = types if len(types) == 1 else (None,)
+    if value is None or name not in ("bool", "int", "float", "dict", "list"):
         return value
-    if isinstance(value, str) and value.strip().lower() in NOTHING:
+    if isinstance(value, str) and value.strip().lower() in NONE_WORDS:
         return None
-    if kind == "bool":
-        return _as_bool(key, value)
-    if kind in ("int", "float"):
-        return _as_number(key, value, whole=kind == "int")
-    if kind == "dict" and not isinstance(value, dict):
+    if name == "bool":
+        return _to_bool(key, value)
+    if name in ("int", "float"):
+        return _to_number(key, value, integral=name == "int")
+    if name == "dict" and not isinstance(value, dict):
         refuse(key, value, "keys with values, such as {key: value}, or ~")
-    if kind == "list" and not isinstance(value, (list, tuple)):
+    if name == "list" and not isinstance(value, (list, tuple)):
         refuse(key, value, "a list, such as [a, b], or ~")
     return value
 
 
-def _as_bool(key: str, value: Any) -> bool:
+def _to_bool(key: str, value: Any) -> bool:
     word = str(value).strip().lower()
-    if isinstance(value, float) or word not in WORDS:
+    if isinstance(value, float) or word not in BOOLEANS:
         refuse(key, value, "true or false (also yes, no, on, off, 1, 0)")
-    return WORDS[word]
+    return BOOLEANS[word]
 
 
-def _as_number(key: str, value: Any, whole: bool) -> Any:
-    allowed = "a whole number" if whole else "a number"
+def _to_number(key: str, value: Any, integral: bool) -> int | float:
+    allowed = "a whole number" if integral else "a number"
     number = value
     if isinstance(value, str):
         try:
             number = read_literal(value.strip())
         except NameError:
             refuse(key, value, allowed)
-    if isinstance(number, bool) or not isinstance(number, Real):
+    if not _is_real(number):
         refuse(key, value, allowed)
-    if number != 0 and not SMALLEST <= abs(number) <= LARGEST:  # NaN, too
-        refuse(key, value, f"{allowed} that float32 can hold")
-    if whole and int(number) != number:
+    if number != 0 and not MIN_FLOAT32 <= abs(number) <= MAX_FLOAT32:  # also refuses NaN
+        refuse(key, value, f"{allowed} within the range of float32")
+    if integral and int(number) != number:
         refuse(key, value, allowed)
-    return int(number) if whole else number
+    return int(number) if integral else number
 
 
-def as_kinds(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """All values of a config as their keys take them; see :func:`as_kind`."""
-    kinds = kinds_of_keys(model)
-    return {key: as_kind(key, value, kinds[key]) if key in kinds else value for key, value in given.items()}
+def _is_real(value: Any) -> bool:
+    # numbers.Real, unlike float, covers numpy's scalars
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def convert_all(model: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert all values of a config; see :func:`convert`."""
+    types = types_of_keys(model)
+    return {key: convert(key, value, types[key]) if key in types else value for key, value in given.items()}
 
 
 @repair(
     "recbole.config.configurator",
     replaces={"Config._convert_config_dict": "1a14c8dd", "Config._get_final_config_dict": "d123191b"},
 )
-def read_values_as_the_kind_of_their_key(patch, configurator) -> None:
-    """RecBole takes ``no`` for yes, since it is a text that is not empty, and fails on a folder that is
-    called 2024, after it has read it as a number."""
+def convert_values_to_the_types_of_their_keys(patch: Patch, configurator: ModuleType) -> None:
+    """RecBole reads ``no`` as true, since it is a non-empty string, and fails on a folder named 2024, which
+    it reads as a number."""
 
     @patch.wrap("Config._convert_config_dict")
-    def convert_but_keep_texts(convert, self, config_dict):
-        texts = {
+    def convert_config_dict(
+        original: Callable[..., dict[str, Any]], self: Config, config_dict: dict[str, Any]
+    ) -> dict[str, Any]:
+        strings = {
             key: value
             for key, value in config_dict.items()
-            if isinstance(value, str) and kinds_of_keys("").get(key) == {"str"}
+            if isinstance(value, str) and types_of_keys("").get(key) == {"str"}
         }
-        converted = convert(self, config_dict)
-        for key, text in texts.items():
+        converted = original(self, config_dict)
+        for key, string in strings.items():
             if isinstance(converted[key], Real):
-                converted[key] = text
+                converted[key] = string
         return converted
 
     @patch.wrap("Config._get_final_config_dict")
-    def finish_as_kinds(finish, self):
-        given = as_kinds(self.model, self.external_config_dict)
-        for key in PATHS & given.keys():
+    def get_final_config_dict(original: Callable[..., dict[str, Any]], self: Config) -> dict[str, Any]:
+        given = convert_all(self.model, self.external_config_dict)
+        for key in PATH_KEYS & given.keys():
             if isinstance(given[key], str):
                 given[key] = os.path.expanduser(given[key])
         self.external_config_dict = given
-        return finish(self)
+        return original(self)

@@ -21,7 +21,10 @@ whatever it computes from the interactions themselves, and loaders of training n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +32,11 @@ from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import extension
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import integer, number, one_of, refuse
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
+    from recbole.sampler import Sampler
 
 #: RecBole's models that score from a user's items, or whatever the user has, without weights of users.
 ABLE = ("EASE", "MacridVAE", "MultiDAE", "MultiVAE", "Pop", "RecVAE", "SLIMElastic")
@@ -51,7 +59,7 @@ class HoldOut:
     fold_in: float
 
     @classmethod
-    def from_config(cls, config) -> HoldOut | None:
+    def from_config(cls, config: Config) -> HoldOut | None:
         """What a RecBole ``Config`` asks for; ``None`` if it does not hold out users.
 
         Raises:
@@ -81,7 +89,7 @@ class HoldOut:
         return cls(integer(SPLIT, sizes[0], 1), integer(SPLIT, sizes[1], 1), fold_in)
 
 
-def split_by_users(dataset, hold_out: HoldOut) -> list:
+def split_by_users(dataset: Dataset, hold_out: HoldOut) -> list:
     """Split a data set into training, validation and test users.
 
     Users are drawn, and with `order: RO` fold-in items, from torch's global generator, as in RecBole's
@@ -148,7 +156,7 @@ def is_wanted(users: np.ndarray, fold_in: float) -> np.ndarray:
     return place >= (ends - found)[users]
 
 
-def with_fold_in(dataset):
+def with_fold_in(dataset: Dataset) -> Any:
     """What users have before they are scored: a part's interactions and the fold-in that it carries."""
     fold_in = getattr(dataset, "fold_in", None)
     if fold_in is None:
@@ -161,31 +169,33 @@ def with_fold_in(dataset):
 
 
 @extension("recbole.config.configurator", replaces={"Config._set_default_parameters": "c1c6da80"})
-def check_held_out_users_in_configs(patch, configurator) -> None:
+def check_held_out_users_in_configs(patch: Patch, configurator: ModuleType) -> None:
     """RecBole looks at the split only after it has read the data."""
 
     @patch.wrap("Config._set_default_parameters")
-    def complete_and_check(complete, self):
+    def complete_and_check(complete: Callable[..., Any], self: Config) -> None:
         complete(self)
         HoldOut.from_config(self)
 
 
 @extension("recbole.data.dataset.dataset", replaces={"Dataset.build": "5471bfaa"})
-def split_by_held_out_users(patch, dataset) -> None:
+def split_by_held_out_users(patch: Patch, dataset: ModuleType) -> None:
     """RecBole splits the interactions of every user, or all of them."""
 
     @patch.wrap("Dataset.build")
-    def build_or_hold_out(build, self):
+    def build_or_hold_out(build: Callable[..., Any], self: Dataset) -> Any:
         hold_out = HoldOut.from_config(self.config)
         return split_by_users(self, hold_out) if hold_out else build(self)
 
 
 @extension("recbole.data.utils", replaces={"get_dataloader": "54563021"})
-def train_on_training_users_only(patch, data_utils) -> None:
+def train_on_training_users_only(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole's autoencoders train on all users that have an id."""
 
     @patch.wrap("get_dataloader")
-    def get_dataloader_of_training_users(get_dataloader, config, phase):
+    def get_dataloader_of_training_users(
+        get_dataloader: Callable[..., Any], config: Config, phase: str
+    ) -> Any:
         from recbole_vae_plugin.integration.data.loaders import TrainingUserDataLoader
 
         found = get_dataloader(config, phase)
@@ -194,11 +204,18 @@ def train_on_training_users_only(patch, data_utils) -> None:
 
 
 @extension("recbole.sampler.sampler", replaces={"Sampler.__init__": "7c6b41d6"})
-def take_fold_in_for_known(patch, sampler) -> None:
+def take_fold_in_for_known(patch: Patch, sampler: ModuleType) -> None:
     """What a user is known to have is neither ranked nor drawn as a negative."""
 
     @patch.wrap("Sampler.__init__")
-    def init_with_fold_in(init, self, phases, datasets, *args, **kwargs):
+    def init_with_fold_in(
+        init: Callable[..., Any],
+        self: Sampler,
+        phases: Any,
+        datasets: list[Dataset],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         if isinstance(datasets, list):
             datasets = [with_fold_in(dataset) for dataset in datasets]
         init(self, phases, datasets, *args, **kwargs)
@@ -208,7 +225,7 @@ def take_fold_in_for_known(patch, sampler) -> None:
     "recbole.model.abstract_recommender",
     replaces={"AutoEncoderMixin.build_histroy_items": "8abb6c0e"},
 )
-def feed_fold_in_to_autoencoders(patch, abstract_recommender) -> None:
+def feed_fold_in_to_autoencoders(patch: Patch, abstract_recommender: ModuleType) -> None:
     """RecBole's autoencoders look their input up in a table by user.
 
     Making it draws random numbers, as many as there are interactions: weights must not depend on that.
@@ -216,7 +233,7 @@ def feed_fold_in_to_autoencoders(patch, abstract_recommender) -> None:
     import torch
 
     @patch.wrap("AutoEncoderMixin.build_histroy_items")
-    def build_with_fold_in(build, self, dataset):
+    def build_with_fold_in(build: Callable[..., Any], self: Any, dataset: Dataset) -> None:
         histories = with_fold_in(dataset)
         with torch.random.fork_rng(devices=[], enabled=histories is not dataset):
             build(self, histories)
@@ -227,7 +244,7 @@ def add_fold_in_once_made(patch: Patch, path: str) -> None:
     afterwards."""
 
     @patch.wrap(path)
-    def init_then_add(init, self, config, dataset):
+    def init_then_add(init: Callable[..., Any], self: Any, config: Config, dataset: Dataset) -> None:
         init(self, config, dataset)
         fold_in = getattr(dataset, "fold_in", None)
         if fold_in is not None:
@@ -236,12 +253,12 @@ def add_fold_in_once_made(patch: Patch, path: str) -> None:
 
 
 @extension("recbole.model.general_recommender.ease", replaces={"EASE.__init__": "a6189d2d"})
-def feed_fold_in_to_ease(patch, module) -> None:
+def feed_fold_in_to_ease(patch: Patch, module: ModuleType) -> None:
     """EASE scores held-out users from their fold-in, which takes no part in its computation."""
     add_fold_in_once_made(patch, "EASE.__init__")
 
 
 @extension("recbole.model.general_recommender.slimelastic", replaces={"SLIMElastic.__init__": "c971f404"})
-def feed_fold_in_to_slim(patch, module) -> None:
+def feed_fold_in_to_slim(patch: Patch, module: ModuleType) -> None:
     """SLIM scores held-out users from their fold-in, which takes no part in its computation."""
     add_fold_in_once_made(patch, "SLIMElastic.__init__")

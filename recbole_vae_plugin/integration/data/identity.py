@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.settings.validation import Refused
+
+if TYPE_CHECKING:
+    from recbole.data.dataset import Dataset
 
 PARTS = {
     "items": "other items, or the same in another order",
@@ -72,7 +76,7 @@ def refuse_other_data(differing: Iterable[str], way_on: str = "") -> None:
         )
 
 
-def identity_of(dataset) -> dict[str, bytes]:
+def identity_of(dataset: Dataset) -> dict[str, bytes]:
     """What tells a training part of RecBole from others: a hash of each field's ids, and of who has what.
 
     A model may read any field of tokens; sets without users and items have nothing else.

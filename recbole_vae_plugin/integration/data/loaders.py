@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,12 +26,18 @@ from recbole_vae_plugin.integration.distributed.ranks import SharedBatches, as_s
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.settings.validation import Refused
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
+    from recbole.model.abstract_recommender import AbstractRecommender
+    from recbole.sampler import AbstractSampler
+
 #: Full ranking holds at most this many scores at once (float32: 128 MiB), and the
 #: evaluator arrays of the same shape.
 MAX_SCORES = 2**25
 
 
-def interactions_of(*datasets) -> Interactions:
+def interactions_of(*datasets: Any) -> Interactions:
     """The histories in one or several parts of a data set, together."""
     first = datasets[0]
     users, items = (
@@ -43,7 +50,7 @@ def interactions_of(*datasets) -> Interactions:
 class UsedItems:
     """What RecBole's samplers keep as an array of sets: ``used[user]`` is a set of item ids."""
 
-    def __init__(self, interactions: Interactions):
+    def __init__(self, interactions: Interactions) -> None:
         self.interactions = interactions
 
     def __getitem__(self, user: int) -> set[int]:
@@ -53,7 +60,7 @@ class UsedItems:
 class UserSampler(Sampler):
     """RecBole's sampler of negative items, which here draws for all users of a batch at once."""
 
-    def get_used_ids(self):
+    def get_used_ids(self) -> Any:
         used = {}
         for last, phase in enumerate(self.phases, start=1):
             used[phase] = UsedItems(interactions_of(*self.datasets[:last]))
@@ -74,7 +81,7 @@ class UserSampler(Sampler):
         # ends in 1 exactly, so that a number below 1 always falls on an item
         return cumulative / cumulative[-1]
 
-    def _build_alias_table(self):
+    def _build_alias_table(self) -> None:
         """Drawing from cumulative probabilities needs no table."""
 
     def sampling(self, sample_num: int) -> np.ndarray:
@@ -99,7 +106,7 @@ class UserSampler(Sampler):
         return torch.from_numpy(places)
 
 
-def samplers_of_users(config, built_datasets) -> tuple:
+def samplers_of_users(config: Config, built_datasets: list[Dataset]) -> tuple:
     """(train, valid, test) samplers: none for training, where no negatives are drawn."""
     every_phase = UserSampler(["train", "valid", "test"], built_datasets)
     samplers = []
@@ -117,7 +124,9 @@ class UserTrainDataLoader(AbstractDataLoader):
     data-parallel run draw the batches of a run in one process, and share out each of them.
     """
 
-    def __init__(self, config, dataset, sampler, shuffle=False):
+    def __init__(
+        self, config: Config, dataset: Dataset, sampler: AbstractSampler, shuffle: bool = False
+    ) -> None:
         self.logger = logging.getLogger()
         users = dataset.inter_feat[dataset.uid_field].unique()
         self.users = Interaction({dataset.uid_field: users})
@@ -129,21 +138,23 @@ class UserTrainDataLoader(AbstractDataLoader):
             # RecBole's trainer would seed a sampler of its own for each epoch
             self.shuffle = False
 
-    def _init_batch_size_and_step(self):
+    def _init_batch_size_and_step(self) -> None:
         self.step = self.config["train_batch_size"]
         self.set_batch_size(self.step)
 
-    def collate_fn(self, index):
+    def collate_fn(self, index: list[int]) -> Any:
         return self.users[self.shares.own(index)]
 
-    def get_model(self, model):
+    def get_model(self, model: AbstractRecommender) -> None:
         """RecBole's trainer calls this for dynamic negative sampling; here nothing is sampled."""
 
 
 class TrainingUserDataLoader(UserDataLoader):
     """RecBole's batches of user ids, of users with training items alone."""
 
-    def __init__(self, config, dataset, sampler, shuffle=False):
+    def __init__(
+        self, config: Config, dataset: Dataset, sampler: AbstractSampler, shuffle: bool = False
+    ) -> None:
         self.logger = logging.getLogger()
         self.uid_field = dataset.uid_field
         self.user_list = Interaction({self.uid_field: dataset.inter_feat[self.uid_field].unique()})
@@ -157,7 +168,9 @@ class _UserEvalDataLoader(AbstractDataLoader):
     RecBole counts scores there: its default of 4,096 means one or two users a batch.
     """
 
-    def __init__(self, config, dataset, sampler, shuffle=False):
+    def __init__(
+        self, config: Config, dataset: Dataset, sampler: AbstractSampler, shuffle: bool = False
+    ) -> None:
         self.logger = logging.getLogger()
         if shuffle:
             self.logger.warning(f"{type(self).__name__} can't shuffle")
@@ -168,15 +181,15 @@ class _UserEvalDataLoader(AbstractDataLoader):
         self.sample_size = len(self.uid_list)
         AbstractDataLoader.__init__(self, config, dataset, sampler, shuffle=False)
 
-    def _init_batch_size_and_step(self):
+    def _init_batch_size_and_step(self) -> None:
         users = min(self.config["eval_batch_size"], MAX_SCORES // self._dataset.item_num)
         self.step = max(users, 1)
         self.set_batch_size(self.step)
 
-    def update_config(self, config):
+    def update_config(self, config: Config) -> None:
         AbstractDataLoader.update_config(self, config)
 
-    def users_and_positives(self, index) -> tuple[Interaction, Rows]:
+    def users_and_positives(self, index: list[int]) -> tuple[Interaction, Rows]:
         """The users at these places of the list, and their held-out items."""
         index = torch.as_tensor(index)
         return self.user_df[index], self.held_out.rows(self.uid_list[index])
@@ -193,7 +206,7 @@ class UserFullSortEvalDataLoader(_UserEvalDataLoader, FullSortEvalDataLoader):
         users = used.users()[old]
         return Interactions(users, used.items[old], len(used.offsets) - 1, used.n_items)
 
-    def collate_fn(self, index):
+    def collate_fn(self, index: list[int]) -> Any:
         users, positives = self.users_and_positives(index)
         history = self.left_out.rows(users[self.uid_field])
         return users, (history.row_index, history.items), positives.row_index, positives.items
@@ -211,7 +224,7 @@ class UserNegSampleEvalDataLoader(_UserEvalDataLoader, NegSampleEvalDataLoader):
     wanted). Each wanted item comes with `sample_num` items that the user has not used; the place
     of an item in a batch is ``row * item_num + item``."""
 
-    def collate_fn(self, index):
+    def collate_fn(self, index: list[int]) -> Any:
         users, positives = self.users_and_positives(index)
         each = self.config[f"{self._sampler.phase}_neg_sample_args"]["sample_num"]
         negatives = self._sampler.sample_unused(users[self.uid_field], positives.counts * each)
@@ -219,13 +232,13 @@ class UserNegSampleEvalDataLoader(_UserEvalDataLoader, NegSampleEvalDataLoader):
         return users, torch.cat([wanted, negatives]), positives.row_index, positives.items
 
 
-def evaluates_by_users(config) -> bool:
+def evaluates_by_users(config: Config) -> bool:
     """Whether our samplers and loaders evaluate; RecBole's do whatever ranks no users."""
     ranking = config["eval_type"] == EvaluatorType.RANKING
     return ranking and not config["repeatable"] and "labeled" not in config["eval_args"]["mode"].values()
 
 
-def loader_of_users(config, phase: str):
+def loader_of_users(config: Config, phase: str) -> Any:
     """Our loader class for a phase, or ``None`` where RecBole's own serves."""
     if phase == "train":
         return UserTrainDataLoader

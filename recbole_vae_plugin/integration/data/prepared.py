@@ -6,6 +6,7 @@ import copy
 import hashlib
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 from recbole.data import create_dataset, data_preparation
@@ -18,6 +19,9 @@ from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
 from recbole_vae_plugin.integration.repairs.evaluation import check_lists
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import replacing
+
+if TYPE_CHECKING:
+    from recbole.config import Config
 
 #: Keys that leave out interactions, for messages about what is left.
 FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "threshold")
@@ -34,12 +38,12 @@ class PreparedData:
             are no other processes.
     """
 
-    def __init__(self, cache: Path | None = None):
+    def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
         self._key = None
         self._dataset, self._parts = None, ()
 
-    def loaders(self, config, split_seed: int) -> tuple:
+    def loaders(self, config: Config, split_seed: int) -> tuple:
         """RecBole's data set and its three loaders for a run's ``Config``."""
         key = split_key(config, split_seed)
         if key != self._key:
@@ -52,7 +56,7 @@ class PreparedData:
         dataset.build = lambda: parts
         return dataset, data_preparation(config, dataset)
 
-    def _load_or_make(self, key: str, config, split_seed: int) -> tuple:
+    def _load_or_make(self, key: str, config: Config, split_seed: int) -> tuple:
         if self._cache is None:
             return make(config, split_seed)
         file = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
@@ -66,7 +70,7 @@ class PreparedData:
         return prepared
 
 
-def check_data(config, split_seed: int, prepared: set[str]) -> None:
+def check_data(config: Config, split_seed: int, prepared: set[str]) -> None:
     """Refuse settings that do not fit the data, by loading and splitting it as the runs will. A data set
     that RecBole is yet to download is left to them.
 
@@ -92,21 +96,21 @@ def check_data(config, split_seed: int, prepared: set[str]) -> None:
     prepared.add(key)
 
 
-def make(config, split_seed: int) -> tuple:
+def make(config: Config, split_seed: int) -> tuple:
     """Load and split, as RecBole's quick start does."""
     init_seed(split_seed, config["reproducibility"])
     dataset = create_dataset(config)
     return dataset, dataset.build()
 
 
-def fresh(part, config):
+def fresh(part: Any, config: Config) -> Any:
     """A part of the split that may be sorted and extended without the next run's noticing."""
     result = part.copy(Interaction(dict(part.inter_feat.interaction)))
     result.config = config
     return result
 
 
-def split_key(config, split_seed: int) -> str:
+def split_key(config: Config, split_seed: int) -> str:
     """Equal for runs that load and split the same data in the same way."""
     plain = config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL)
     kind = "general" if plain else config["model"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import functools
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from recbole_vae_plugin.integration.patching.patch import module_with
+from recbole_vae_plugin.integration.patching.patch import Patch, module_with
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.validation import Refused
 
@@ -16,14 +19,14 @@ from recbole_vae_plugin.settings.validation import Refused
     reads={"Dataset._load_feat": "13dd88f0"},
     after=("read_tables_as_pandas_2_does",),
 )
-def read_files_fast_and_to_the_last_row(patch, dataset) -> None:
+def read_files_fast_and_to_the_last_row(patch: Patch, dataset: ModuleType) -> None:
     """RecBole parses its files with pandas' engine in Python, which takes about ten times as long
     as the one in C and yields the same, floats to the last bit; and it takes a quotation mark for the
     beginning of a text that may go on for hundreds of lines."""
     read_csv = dataset.pd.read_csv
 
     @functools.wraps(read_csv)
-    def read_faster(file, *args, delimiter, engine=None, **kwargs):
+    def read_faster(file: str | Path, *args: Any, delimiter: Any, engine: Any = None, **kwargs: Any) -> Any:
         # atomic files have no quoting
         kwargs |= {"delimiter": delimiter, "quoting": csv.QUOTE_NONE}
         try:
@@ -39,7 +42,7 @@ def read_files_fast_and_to_the_last_row(patch, dataset) -> None:
     patch.replace("pd", module_with(dataset.pd, read_csv=read_faster))
 
 
-def bad_number(read_csv, file, options: dict) -> str | None:
+def bad_number(read_csv: Any, file: str | Path, options: dict) -> str | None:
     """Where the first number stands that is none, for a message; ``None`` if that is not what is wrong."""
     import pandas as pd
 
@@ -62,7 +65,7 @@ def bad_number(read_csv, file, options: dict) -> str | None:
     return None
 
 
-def check_rows(file, delimiter: str, found: int) -> None:
+def check_rows(file: str | Path, delimiter: str, found: int) -> None:
     """Refuse a file of which a row, or the end of one, was not read.
 
     Args:
@@ -85,7 +88,7 @@ def check_rows(file, delimiter: str, found: int) -> None:
                 )
 
 
-def shape_of(file, delimiter: bytes) -> tuple[int, int, int]:
+def shape_of(file: str | Path, delimiter: bytes) -> tuple[int, int, int]:
     """Lines of a file that are not blank, without the header; separators in all, and in the header."""
     lines, separators, rest, of_header = 0, 0, b"", None
     with open(file, "rb") as stream:

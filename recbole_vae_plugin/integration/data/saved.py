@@ -10,11 +10,18 @@ import hashlib
 import logging
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.system.atomic import replacing, write_text
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
 
 #: Keys that RecBole's data sets read besides those in its list of them.
 MORE_ARGUMENTS = (
@@ -36,7 +43,7 @@ OF_LOADERS = ("model", "train_neg_sample_args", "valid_neg_sample_args", "test_n
 NO_FILE = os.path.join(os.sep, "nowhere", "no saved file")
 
 
-def shaped_by(config, more: tuple[str, ...] = ()) -> str:
+def shaped_by(config: Config, more: tuple[str, ...] = ()) -> str:
     """A fingerprint of the keys and of the content of the files that a data set is made from."""
     from recbole.utils.argument_list import dataset_arguments
 
@@ -66,11 +73,11 @@ def is_current(file: str | Path, fingerprint: str) -> bool:
     return False
 
 
-def default_file(config, of: str) -> str:
+def default_file(config: Config, of: str) -> str:
     return os.path.join(config["checkpoint_dir"], f"{config['dataset']}-{of}.pth")
 
 
-def class_of_data_set(config) -> str:
+def class_of_data_set(config: Config) -> str:
     """The name of the class of data sets that RecBole takes for a model."""
     from recbole.data import dataset
     from recbole.utils import ModelType
@@ -81,10 +88,10 @@ def class_of_data_set(config) -> str:
 
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset.save": "7e82a8f2"})
-def save_data_sets_whole_and_once(patch, dataset) -> None:
+def save_data_sets_whole_and_once(patch: Patch, dataset: ModuleType) -> None:
     """RecBole's ranks write one file at the same time, and a run that is killed leaves half of it."""
 
-    def save(self):
+    def save(self: Any) -> None:
         from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(self.config)[0] != 0:
@@ -108,25 +115,27 @@ def save_data_sets_whole_and_once(patch, dataset) -> None:
     },
     after=("keep_generators_when_saving_dataloaders",),
 )
-def use_saved_data_only_where_it_fits(patch, data_utils) -> None:
+def use_saved_data_only_where_it_fits(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole compares some of the settings and none of the files."""
 
     @patch.wrap("create_dataset")
-    def create_current_dataset(create, config):
+    def create_current_dataset(create: Callable[..., Any], config: Config) -> Any:
         file = config["dataset_save_path"] or default_file(config, class_of_data_set(config))
         if not os.path.exists(file) or is_current(file, shaped_by(config)):
             return create(config)
         return with_key(config, "dataset_save_path", NO_FILE, create)
 
     @patch.wrap("load_split_dataloaders")
-    def load_current_loaders(load, config):
+    def load_current_loaders(load: Callable[..., Any], config: Config) -> Any:
         file = config["dataloaders_save_path"] or default_file(config, f"for-{config['model']}-dataloader")
         if not os.path.exists(file) or not is_current(file, shaped_by(config, OF_LOADERS)):
             return None
         return load(config)
 
     @patch.wrap("save_split_dataloaders")
-    def save_with_note(save, config, dataloaders):
+    def save_with_note(
+        save: Callable[..., Any], config: Config, dataloaders: tuple[AbstractDataLoader, ...]
+    ) -> None:
         from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] != 0:
@@ -137,7 +146,7 @@ def use_saved_data_only_where_it_fits(patch, data_utils) -> None:
         write_text(note, shaped_by(config, OF_LOADERS))
 
 
-def with_key(config, key: str, value: Any, function):
+def with_key(config: Config, key: str, value: Any, function: Any) -> Any:
     """``function(config)`` with another value of a key while it runs."""
     former = config[key]
     config[key] = value

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from recbole_vae_plugin.settings.validation import refuse
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+
 #: A field of text whose name holds one of these says what an item is called; the first wins.
 TELLING = ("title", "name")
 
 
-def titles_of(config, names: Sequence[str], field: str | None = None) -> list[str | None] | None:
+def titles_of(config: Config, names: Sequence[str], field: str | None = None) -> list[str | None] | None:
     """The title of each item, or ``None`` where the data set tells none.
 
     The file is read beside the data set, since a model of interactions does not load it.

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 from recbole.data import create_dataset
 from recbole.utils import init_seed
 
+if TYPE_CHECKING:
+    from recbole.config import Config
 
-def items_of_data_set(config) -> tuple[list[str], list[int]]:
+
+def items_of_data_set(config: Config) -> tuple[list[str], list[int]]:
     """Original ids and numbers of users of the items of a training part, made anew."""
     print(
         "warning: a checkpoint of before version 0.2 does not know its items; the recommendations are right "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ from recbole_vae_plugin.system.processors import limit_threads, threads_for
 USUAL_PORT = "5678"
 
 
-def check_processes(options) -> None:
+def check_processes(options: argparse.Namespace) -> None:
     """Refuse numbers of processes that cannot be.
 
     Raises:
@@ -51,7 +52,7 @@ def settings_of_torchrun(environment: Mapping[str, str]) -> dict:
     }
 
 
-def launch(options, config_files: Sequence[str]) -> None:
+def launch(options: argparse.Namespace, config_files: Sequence[str]) -> None:
     """Run in this process, as a rank of torchrun's, or in ``nproc`` processes of RecBole's launcher.
 
     Raises:

@@ -13,11 +13,25 @@ import functools
 import logging
 import os
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import refuse
 from recbole_vae_plugin.system.processors import limit_threads, threads_for
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
+    from recbole.data.dataset import Dataset
+    from recbole.evaluator import Collector
+    from recbole.model.abstract_recommender import AbstractRecommender
+    from recbole.sampler import AbstractSampler
+    from recbole.trainer import Trainer
 
 #: Held until the interpreter ends. DistributedDataParallel, which RecBole frees last, would free the
 #: group with the interpreter's lock in hand, and wait for a thread that may be waiting for the lock.
@@ -28,11 +42,11 @@ atexit.register(_groups.clear)
 class SilentTensorBoard:
     """Takes any call and does nothing, for the ranks that write none."""
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: None
 
 
-def check_gpus(config, processes: int) -> None:
+def check_gpus(config: Config, processes: int) -> None:
     """Refuse more processes than GPUs of this machine, where GPUs train.
 
     Args:
@@ -76,12 +90,12 @@ def join_ranks(settings: dict, gpus: bool) -> None:
 
 
 @repair("recbole.config.configurator", replaces={"Config._init_device": "5151e977"})
-def join_ranks_on_any_device(patch, configurator) -> None:
+def join_ranks_on_any_device(patch: Patch, configurator: ModuleType) -> None:
     """RecBole knows NCCL alone, its rank 0 of each machine speaks for that machine, and it takes a GPU
     where there is one, whatever `use_gpu` or `device` say."""
 
     @patch.wrap("Config._init_device")
-    def init_device_of_rank(init_device, self):
+    def init_device_of_rank(init_device: Callable[..., Any], self: Config) -> Any:
         settings = self.final_config_dict
         if settings.get("use_gpu") is False or str(settings.get("device")) == "cpu":
             settings["gpu_id"] = ""
@@ -96,17 +110,17 @@ def join_ranks_on_any_device(patch, configurator) -> None:
 
 
 @repair("recbole.utils.utils", replaces={"ensure_dir": "38485f03"})
-def make_folders_that_other_ranks_make(patch, utils) -> None:
+def make_folders_that_other_ranks_make(patch: Patch, utils: ModuleType) -> None:
     """RecBole fails where another rank makes a folder after this one has looked for it."""
     patch.replace("ensure_dir", functools.partial(os.makedirs, exist_ok=True))
 
 
 @repair("recbole.utils.logger", replaces={"init_logger": "f46a8717"})
-def log_on_first_rank_only(patch, logger) -> None:
+def log_on_first_rank_only(patch: Patch, logger: ModuleType) -> None:
     """RecBole's other ranks leave a log file each, which stays empty."""
 
     @patch.wrap("init_logger")
-    def init_logger_of_rank(init_logger, config):
+    def init_logger_of_rank(init_logger: Callable[..., Any], config: Config) -> Any:
         from recbole_vae_plugin.integration.distributed.ranks import place
 
         if place(config)[0] == 0:
@@ -120,11 +134,18 @@ def log_on_first_rank_only(patch, logger) -> None:
     adds=("AbstractDataLoader.__bool__",),
     after=("fork_workers_of_loaders",),
 )
-def evaluate_each_user_once(patch, loaders) -> None:
+def evaluate_each_user_once(patch: Patch, loaders: ModuleType) -> None:
     """RecBole's ranks evaluate padding: users twice where their number does not divide."""
 
     @patch.wrap("AbstractDataLoader.__init__")
-    def init_of_rank(init, self, config, dataset, sampler, shuffle=False):
+    def init_of_rank(
+        init: Callable[..., Any],
+        self: AbstractDataLoader,
+        config: Config,
+        dataset: Dataset,
+        sampler: AbstractSampler,
+        shuffle: bool = False,
+    ) -> Any:
         if config["single_spec"]:
             return init(self, config, dataset, sampler, shuffle=shuffle)
         from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
@@ -138,7 +159,7 @@ def evaluate_each_user_once(patch, loaders) -> None:
         self.has_users = self.sample_size > 0
         self.batch_sampler.sampler = own_part(self.sample_size)
 
-    def is_not_empty(self):
+    def is_not_empty(self: Any) -> Any:
         """RecBole's trainer evaluates no loader that is false; a rank for which no user is left must take
         part all the same, or the others wait for it."""
         return getattr(self, "has_users", len(self) > 0)
@@ -151,12 +172,12 @@ def evaluate_each_user_once(patch, loaders) -> None:
     replaces={"Collector.get_data_struct": "d7de65fe"},
     after=("collect_counters_of_popularity",),
 )
-def collect_from_all_ranks(patch, collector) -> None:
+def collect_from_all_ranks(patch: Patch, collector: ModuleType) -> None:
     """RecBole's ranks average their metrics, also those that are no averages over users. Here each
     rank computes the metrics of all users, from what all ranks have collected."""
 
     @patch.wrap("Collector.get_data_struct")
-    def get_data_struct_of_all(get_data_struct, self):
+    def get_data_struct_of_all(get_data_struct: Callable[..., Any], self: Collector) -> Any:
         struct = get_data_struct(self)
         if self.config["single_spec"]:
             return struct
@@ -182,11 +203,11 @@ def collect_from_all_ranks(patch, collector) -> None:
     },
     reads={"recbole.utils.utils:get_tensorboard": "3d5dcb3d"},
 )
-def train_on_ranks(patch, trainer) -> None:
+def train_on_ranks(patch: Patch, trainer: ModuleType) -> None:
     """RecBole gives every model to a GPU, names a checkpoint for each rank, and reads the best one
     without waiting for it."""
 
-    def init_abstract(self, config, model):
+    def init_abstract(self: Any, config: Config, model: AbstractRecommender) -> None:
         self.config, self.model = config, model
         if config["single_spec"]:
             return
@@ -202,7 +223,9 @@ def train_on_ranks(patch, trainer) -> None:
             )
 
     @patch.wrap("Trainer.__init__")
-    def init_on_rank(init, self, config, model):
+    def init_on_rank(
+        init: Callable[..., Any], self: Trainer, config: Config, model: AbstractRecommender
+    ) -> None:
         init(self, config, model)
         if not config["single_spec"]:
             from recbole.utils import init_seed
@@ -214,7 +237,7 @@ def train_on_ranks(patch, trainer) -> None:
             init_seed(config["seed"] + place(config)[0], config["reproducibility"])
 
     @patch.wrap("Trainer._save_checkpoint")
-    def save_on_first_rank(save, self, *args, **kwargs):
+    def save_on_first_rank(save: Callable[..., Any], self: Trainer, *args: Any, **kwargs: Any) -> None:
         from recbole_vae_plugin.integration.distributed.ranks import as_single_process, place
 
         if place(self.config)[0] != 0:
@@ -226,13 +249,20 @@ def train_on_ranks(patch, trainer) -> None:
             self.config = config
 
     @patch.wrap("Trainer.evaluate")
-    def evaluate_on_ranks(evaluate, self, eval_data, load_best_model=True, model_file=None, **kwargs):
+    def evaluate_on_ranks(
+        evaluate: Callable[..., Any],
+        self: Trainer,
+        eval_data: AbstractDataLoader,
+        load_best_model: bool = True,
+        model_file: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
         if not self.config["single_spec"] and load_best_model:
             load_on_first_rank(self, model_file or self.saved_model_file)
             load_best_model = False
         return evaluate(self, eval_data, load_best_model, model_file, **kwargs)
 
-    def load_on_first_rank(self, file):
+    def load_on_first_rank(self: Any, file: str | Path) -> None:
         """Only rank 0 is sure to see the file: it wrote it, perhaps on another machine."""
         from recbole_vae_plugin.integration.distributed.ranks import place, take_weights_of_first_rank
 
@@ -244,7 +274,7 @@ def train_on_ranks(patch, trainer) -> None:
         take_weights_of_first_rank(self.model)
 
     @patch.wrap("get_tensorboard")
-    def tensorboard_of_first_rank(get_tensorboard, logger):
+    def tensorboard_of_first_rank(get_tensorboard: Callable[..., Any], logger: Any) -> Any:
         wanted = not trainer.torch.distributed.is_initialized() or trainer.torch.distributed.get_rank() == 0
         return get_tensorboard(logger) if wanted else SilentTensorBoard()
 

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+
 #: What RecBole's launcher adds to a config, and no other process has a use for.
 LAUNCH_SETTINGS = ("world_size", "ip", "port", "nproc", "offset")
 
 
-def place(config) -> tuple[int, int]:
+def place(config: Config) -> tuple[int, int]:
     """This process's rank and the number of ranks: (0, 1) where a run has one process."""
     return (0, 1) if config["single_spec"] else (dist.get_rank(), dist.get_world_size())
 
 
-def as_single_process(config):
+def as_single_process(config: Config) -> Any:
     """A copy of RecBole's ``Config`` as a run in one process would have it."""
     alone = copy.copy(config)
     settings = {k: v for k, v in config.final_config_dict.items() if k not in LAUNCH_SETTINGS}
@@ -74,7 +77,7 @@ class SharedBatches:
         batch_size: users in a joint batch.
     """
 
-    def __init__(self, rank: int, ranks: int, sample_size: int, batch_size: int):
+    def __init__(self, rank: int, ranks: int, sample_size: int, batch_size: int) -> None:
         self.rank, self.ranks = rank, ranks
         self.sample_size, self.batch_size = sample_size, batch_size
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from recbole.evaluator import Collector
 from torch import Tensor
 
 from recbole_vae_plugin.nn.finite import check_highest
 
+if TYPE_CHECKING:
+    from recbole.data.interaction import Interaction
+
 
 class UserCollector(Collector):
     """RecBole's collector; where only the top of the ranking matters it looks at nothing else."""
 
-    def eval_batch_collect(self, scores_tensor: Tensor, interaction, positive_u: Tensor, positive_i: Tensor):
+    def eval_batch_collect(
+        self, scores_tensor: Tensor, interaction: Interaction, positive_u: Tensor, positive_i: Tensor
+    ) -> Any:
         """Keep what the metrics need of a batch.
 
         Args:

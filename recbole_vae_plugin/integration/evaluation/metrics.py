@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import extension
 
 
@@ -16,17 +20,17 @@ from recbole_vae_plugin.integration.patching.registry import extension
         "recbole.evaluator.metrics:Recall": "7808d312",
     },
 )
-def add_capped_recall(patch, register) -> None:
+def add_capped_recall(patch: Patch, register: ModuleType) -> None:
     """Add `CappedRecall`: RecBole's recall of a user with more than k wanted items cannot reach 1."""
     from recbole.evaluator.base_metric import TopkMetric
 
     class CappedRecall(TopkMetric):
         """Recall@k of Liang et al. (WWW 2018): hits among the first k, divided by min(k, wanted items)."""
 
-        def calculate_metric(self, dataobject):
+        def calculate_metric(self, dataobject: Any) -> Any:
             return self.topk_result("cappedrecall", self.metric_info(*self.used_info(dataobject)))
 
-        def metric_info(self, pos_index, pos_len):
+        def metric_info(self, pos_index: Any, pos_len: Any) -> Any:
             """Float64 ``[users, k]``, column j for the first j + 1 items.
 
             Args:

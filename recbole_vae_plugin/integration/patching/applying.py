@@ -9,6 +9,7 @@ import sys
 import warnings
 from functools import partial
 from types import ModuleType
+from typing import Any
 
 import wrapt
 
@@ -81,7 +82,7 @@ def _apply(patch: Patch, module: ModuleType) -> None:
 class HalfMade(ModuleType):
     """A module whose import has not ended yet: who reads a name from it afterwards finds it patched."""
 
-    def __getattribute__(self, name: str):
+    def __getattribute__(self, name: str) -> Any:
         read = ModuleType.__getattribute__
         if not read(self, "__spec__")._initializing:
             self.__class__ = ModuleType

@@ -114,7 +114,7 @@ class Patch:
             former = self.former(path)
 
             @functools.wraps(former)
-            def wrapper(*args, **kwargs):
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
                 return function(former, *args, **kwargs)
 
             self.replace(path, wrapper)
@@ -128,7 +128,7 @@ class Patch:
         former = entries.get(key, ABSENT)
         entries[key] = value
 
-        def put_back():
+        def put_back() -> None:
             if entries.get(key) is value:
                 if former is ABSENT:
                     del entries[key]
@@ -143,13 +143,14 @@ class Patch:
         entries.insert(0, entry)
         self._changes.append(lambda: _remove(entries, entry))
 
-    def ignore_warnings(self, **which) -> None:
+    def ignore_warnings(self, **which: Any) -> None:
         """As ``warnings.filterwarnings("ignore", ...)``."""
-        before = self._container("warnings:filters")[:]
+        filters: list[Any] = self._container("warnings:filters")
+        before = filters[:]
         warnings.filterwarnings("ignore", **which)
-        entries, added = warnings.filters, warnings.filters[0]
+        added = filters[0]
         if added not in before:
-            self._changes.append(lambda: _remove(entries, added))
+            self._changes.append(lambda: _remove(filters, added))
 
     def on_undo(self, function: Callable[[], None]) -> None:
         """Have a function called when the patch is undone."""
@@ -200,7 +201,7 @@ def _replace_imported(former: Any, value: Any) -> None:
                     setattr(module, name, value)
 
 
-def module_with(module: ModuleType, **names) -> ModuleType:
+def module_with(module: ModuleType, **names: Any) -> ModuleType:
     """A copy of the module in which some names mean something else, for one importer to see."""
     copy = ModuleType(module.__name__, module.__doc__)
     copy.__dict__.update(module.__dict__, **names)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from graphlib import TopologicalSorter
+from typing import Any
 
 from recbole_vae_plugin.integration.patching.patch import Patch
 
@@ -15,7 +16,7 @@ from recbole_vae_plugin.integration.patching.patch import Patch
 PATCHES: dict[str, Patch] = {}
 
 
-def _collect(kind: str, target: str, **declared) -> Callable[[Callable], Callable]:
+def _collect(kind: str, target: str, **declared: Any) -> Callable[[Callable], Callable]:
     def collect(function: Callable) -> Callable:
         patch = Patch(kind, target, function, **declared)
         if patch.name in PATCHES:
@@ -41,7 +42,7 @@ def in_order(patches: Iterable[Patch] | None = None) -> list[Patch]:
             decides when it is applied, or after itself.
     """
     named = PATCHES if patches is None else {patch.name: patch for patch in patches}
-    sorter = TopologicalSorter()
+    sorter: TopologicalSorter[str] = TopologicalSorter()
     for name in sorted(named):
         patch = named[name]
         for before in patch.after:

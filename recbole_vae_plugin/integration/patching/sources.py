@@ -1,6 +1,6 @@
-"""Fingerprints of functions in another package's files: whether they still are what a patch was read against.
+"""Fingerprints of functions in another package's source: do they still match what a patch was written against?
 
-They are taken from the files, which no patch changes; nothing is imported for it.
+They are computed from the files, which patches do not change, and without importing anything.
 """
 
 from __future__ import annotations
@@ -12,38 +12,58 @@ from importlib import util
 from pathlib import Path
 
 
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def package_folder(package: str) -> Path:
+    """The folder of an installed package, found without importing it.
+
+    Raises:
+        ModuleNotFoundError: it is not installed, or is not a package.
+    """
+    spec = util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"no package named {package!r}", name=package)
+    return Path(spec.submodule_search_locations[0])
+
+
 @cache
 def fingerprint(module: str, path: str) -> str | None:
-    """Eight hexadecimal digits of what a function or class says, without comments and blank lines.
+    """The first eight hex digits of the hash of a definition's source, ignoring comments and blank lines.
 
     Args:
-        module: its module's name.
-        path: where it is in there, such as ``"Trainer.fit"``.
+        module: the name of its module.
+        path: its qualified name in the module, such as ``"Trainer.fit"``.
 
     Returns:
-        ``None`` where the module has no file, or the file defines no such thing.
+        ``None`` if the module has no source file, or the file does not define it.
     """
-    lines, node = _parsed(module)
+    lines, scope = _parsed(module)
+    definition = None
     for name in path.split("."):
-        inside = getattr(node, "body", ())
-        node = next((found for found in inside if getattr(found, "name", None) == name), None)
-    if node is None:
+        definition = next(
+            (node for node in scope if isinstance(node, Definition) and node.name == name), None
+        )
+        if definition is None:
+            return None
+        scope = definition.body
+    if definition is None:
         return None
-    own = map(str.strip, lines[node.lineno - 1 : node.end_lineno])
-    code = "\n".join(line for line in own if line and not line.startswith("#"))
+    source = map(str.strip, lines[definition.lineno - 1 : definition.end_lineno])
+    code = "\n".join(line for line in source if line and not line.startswith("#"))
     return hashlib.sha256(code.encode()).hexdigest()[:8]
 
 
 @cache
-def _parsed(module: str) -> tuple[list[str], ast.Module | None]:
+def _parsed(module: str) -> tuple[list[str], list[ast.stmt]]:
+    """The lines and the top-level statements of a module; both empty if it has no source file."""
     package, *parts = module.split(".")
     try:
-        # of a submodule find_spec would import the packages that it is in
-        (folder,) = util.find_spec(package).submodule_search_locations
-        place = Path(folder, *parts)
-        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        # find_spec of a submodule would import its parent packages
+        path = package_folder(package).joinpath(*parts)
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         text = file.read_text(encoding="utf-8")
-    except (AttributeError, OSError, TypeError, ValueError):
-        return [], None
-    # numbered as ast numbers them; splitlines() knows more ends of lines
-    return text.split("\n"), ast.parse(text)
+    except (ImportError, OSError, ValueError):
+        return [], []
+    # split as ast counts lines; splitlines() knows more line endings
+    return text.split("\n"), ast.parse(text).body

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
+    from recbole.data.dataset import Dataset
 
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._download": "f481439c"})
-def download_by_a_single_process(patch, dataset) -> None:
+def download_by_a_single_process(patch: Patch, dataset: ModuleType) -> None:
     """RecBole waits for other ranks after a download even where there are none; a download
     that fails leaves an empty folder, which the next run takes for the data set."""
 
     @patch.wrap("Dataset._download")
-    def download_or_explain(download, self):
+    def download_or_explain(download: Callable[..., Any], self: Dataset) -> Any:
         distributed = dataset.torch.distributed
         barrier = distributed.barrier
         if self.config["single_spec"]:
@@ -36,11 +45,11 @@ def download_by_a_single_process(patch, dataset) -> None:
 
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._filter_nan_user_or_item": "d74ddc83"})
-def drop_only_rows_without_ids(patch, dataset) -> None:
+def drop_only_rows_without_ids(patch: Patch, dataset: ModuleType) -> None:
     """RecBole drops rows without a user, and then rows without an item by their former places: others,
     where a row has gone before them."""
 
-    def filter_nan_user_or_item(self):
+    def filter_nan_user_or_item(self: Any) -> None:
         for field, name in zip([self.uid_field, self.iid_field], ["user", "item"]):
             for table in (f"{name}_feat", "inter_feat"):
                 rows = getattr(self, table)
@@ -56,11 +65,15 @@ def drop_only_rows_without_ids(patch, dataset) -> None:
 
 
 @repair("recbole.data.utils", replaces={"save_split_dataloaders": "9b0ec285"})
-def keep_generators_when_saving_dataloaders(patch, data_utils) -> None:
+def keep_generators_when_saving_dataloaders(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole takes the random generators off the loaders that it goes on to train with."""
 
     @patch.wrap("save_split_dataloaders")
-    def save_and_restore(save_split_dataloaders, config, dataloaders):
+    def save_and_restore(
+        save_split_dataloaders: Callable[..., Any],
+        config: Config,
+        dataloaders: tuple[AbstractDataLoader, ...],
+    ) -> None:
         generators = [loader.generator for loader in dataloaders]
         save_split_dataloaders(config, dataloaders)
         for loader, generator in zip(dataloaders, generators):

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.validation import refuse
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
+    from recbole.evaluator import Collector, Evaluator
+    from torch import Tensor
 
 #: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
 COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 
 @repair("recbole.evaluator.collector", replaces={"Collector.get_data_struct": "d7de65fe"})
-def collect_counters_of_popularity(patch, collector) -> None:
+def collect_counters_of_popularity(patch: Patch, collector: ModuleType) -> None:
     """RecBole calls .cpu() on counters (issue 2191): ItemCoverage, GiniIndex, AveragePopularity
     and TailPercentage crash everywhere."""
 
-    def get_data_struct(self):
+    def get_data_struct(self: Any) -> Any:
         collected = collector.DataStruct()
         for key, value in self.data_struct._data_dict.items():
             collected.set(key, value.cpu() if isinstance(value, collector.torch.Tensor) else value)
@@ -32,11 +38,13 @@ def collect_counters_of_popularity(patch, collector) -> None:
 
 
 @repair("recbole.evaluator.collector", replaces={"Collector.eval_batch_collect": "43b40f14"})
-def refuse_scores_that_are_no_numbers(patch, collector) -> None:
+def refuse_scores_that_are_no_numbers(patch: Patch, collector: ModuleType) -> None:
     """RecBole ranks NaN above all numbers, and calls such a model the best."""
 
     @patch.wrap("Collector.eval_batch_collect")
-    def collect_numbers(collect, self, scores_tensor, *args, **kwargs):
+    def collect_numbers(
+        collect: Callable[..., Any], self: Collector, scores_tensor: Tensor, *args: Any, **kwargs: Any
+    ) -> Any:
         from recbole_vae_plugin.nn.finite import check_highest
 
         check_highest(scores_tensor)
@@ -66,16 +74,16 @@ def refuse_validations_that_are_no_numbers(patch: Patch, trainer: ModuleType) ->
     replaces={"Evaluator.evaluate": "dd936575"},
     read_against="RecBole 1.2.1, numpy 1.26 to 2.5",
 )
-def return_results_as_plain_numbers(patch, evaluator) -> None:
+def return_results_as_plain_numbers(patch: Patch, evaluator: ModuleType) -> None:
     """Under numpy >= 2 a result would print as np.float64(0.1687)."""
 
     @patch.wrap("Evaluator.evaluate")
-    def evaluate_to_floats(evaluate, self, dataobject):
+    def evaluate_to_floats(evaluate: Callable[..., Any], self: Evaluator, dataobject: Any) -> Any:
         result = evaluate(self, dataobject)
         return type(result)((metric, float(value)) for metric, value in result.items())
 
 
-def check_lists(config, dataset) -> None:
+def check_lists(config: Config, dataset: Dataset) -> None:
     """Refuse lists of recommendations that are longer than the catalogue."""
     items = dataset.item_num - 1  # without the padding
     if max(config["topk"] or [1]) > items:
@@ -83,10 +91,10 @@ def check_lists(config, dataset) -> None:
 
 
 @repair("recbole.data.utils", replaces={"data_preparation": "1a72de92"})
-def refuse_lists_longer_than_the_catalogue(patch, data_utils) -> None:
+def refuse_lists_longer_than_the_catalogue(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole fails after training where a list is to be longer than there are items."""
 
     @patch.wrap("data_preparation")
-    def prepare_if_long_enough(data_preparation, config, dataset):
+    def prepare_if_long_enough(data_preparation: Callable[..., Any], config: Config, dataset: Dataset) -> Any:
         check_lists(config, dataset)
         return data_preparation(config, dataset)

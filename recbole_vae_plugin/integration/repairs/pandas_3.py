@@ -7,12 +7,18 @@ column as a whole to the function of ``agg``. With pandas 2 nothing here does an
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from recbole_vae_plugin.integration.patching.patch import module_with
+from recbole_vae_plugin.integration.patching.patch import Patch, module_with
 from recbole_vae_plugin.integration.patching.registry import repair
 
+if TYPE_CHECKING:
+    from recbole.data.dataset import Dataset
 
-def is_pandas_3(pandas) -> bool:
+
+def is_pandas_3(pandas: Any) -> bool:
     return int(pandas.__version__.partition(".")[0]) >= 3
 
 
@@ -23,7 +29,7 @@ def is_pandas_3(pandas) -> bool:
     reads={"Dataset._load_feat": "13dd88f0", "Dataset._data_processing": "85acedd8"},
     read_against="RecBole 1.2.1, pandas 2.2 to 3.1",
 )
-def read_tables_as_pandas_2_does(patch, dataset) -> bool:
+def read_tables_as_pandas_2_does(patch: Patch, dataset: ModuleType) -> bool:
     """Texts are read as objects, missing sequences as empty ones, and ``agg(len)`` counts by cell, as with
     pandas 2."""
     pd = dataset.pd
@@ -37,7 +43,7 @@ def read_tables_as_pandas_2_does(patch, dataset) -> bool:
     patch.ignore_warnings(message="The given NumPy array is not writable", module=r"recbole\.")
 
     @functools.wraps(read_csv)
-    def read_table(*args, dtype, **kwargs):
+    def read_table(*args: Any, dtype: Any, **kwargs: Any) -> Any:
         kinds = {column: object if kind is str else kind for column, kind in dtype.items()}
         table = Table(read_csv(*args, dtype=kinds, **kwargs))
         for column in table:
@@ -46,7 +52,7 @@ def read_tables_as_pandas_2_does(patch, dataset) -> bool:
         return table
 
     @functools.wraps(merge)
-    def merge_tables(*args, **kwargs):
+    def merge_tables(*args: Any, **kwargs: Any) -> Any:
         return Table(merge(*args, **kwargs))
 
     patch.replace("pd", module_with(pd, read_csv=read_table, merge=merge_tables))
@@ -58,14 +64,14 @@ def read_tables_as_pandas_2_does(patch, dataset) -> bool:
     replaces={"Dataset._fill_nan": "b4dbddac"},
     read_against="RecBole 1.2.1, pandas 2.2 to 3.1",
 )
-def fill_missing_values_in_whole_columns(patch, dataset) -> bool:
+def fill_missing_values_in_whole_columns(patch: Patch, dataset: ModuleType) -> bool:
     """On pandas 3 RecBole's filling in place does nothing: a missing token becomes -9223372036854775808."""
     if not is_pandas_3(dataset.pd):
         return False
     types = dataset.FeatureType
 
     @patch.wrap("Dataset._fill_nan")
-    def fill_whole_columns(fill_nan, self):
+    def fill_whole_columns(fill_nan: Callable[..., Any], self: Dataset) -> Any:
         for name in self.feat_name_list:
             table = getattr(self, name)
             for field in table:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
-from recbole_vae_plugin.integration.patching.patch import ABSENT, is_loading
+from recbole_vae_plugin.integration.patching.patch import ABSENT, Patch, is_loading
 from recbole_vae_plugin.integration.patching.registry import repair
 
 QUICK_START = "recbole.quick_start.quick_start"
@@ -21,7 +23,7 @@ QUICK_START = "recbole.quick_start.quick_start"
 class RayTune:
     """``ray.tune``, imported when something of it is used."""
 
-    def report(self, **metrics) -> None:
+    def report(self, **metrics: Any) -> None:
         """Report the metrics of a trial to Ray, if this process has to do with Ray."""
         if not uses_ray():
             return
@@ -33,18 +35,18 @@ class RayTune:
         else:  # a dict, since ray 2.7
             tune.report(metrics)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         return getattr(import_module("ray.tune"), name)
 
 
 class RayForQuickStart(ModuleType):
     """Stands where RecBole's quick start looks for ``ray``, until it has read ``tune`` from there."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("ray")
         self.former = sys.modules.get("ray", ABSENT)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> Any:
         if name != "tune":  # such as __file__, which debuggers ask of every module
             raise AttributeError(f"module 'ray' has no attribute {name!r}")
         self.leave()
@@ -62,7 +64,7 @@ class RayForQuickStart(ModuleType):
 class PutRayBeforeQuickStart:
     """Finds no module: it sees the import of RecBole's quick start coming."""
 
-    def find_spec(self, name: str, path=None, target=None) -> None:
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
         if name == QUICK_START:
             put_ray_in_place()
 
@@ -85,7 +87,7 @@ def take_ray_away() -> None:
 
 
 @repair("sys", extends=("modules", "meta_path"))
-def hand_ray_to_quick_start(patch, system) -> None:
+def hand_ray_to_quick_start(patch: Patch, system: ModuleType) -> None:
     """RecBole's quick start imports ray, which need not be installed: it gets a stand-in, whether its import
     is to come or has begun."""
     patch.on_undo(take_ray_away)
@@ -100,12 +102,12 @@ def hand_ray_to_quick_start(patch, system) -> None:
     replaces={"tune": None, "objective_function": "309a2522"},
     read_against="RecBole 1.2.1, ray 2.6.3 to 2.60",
 )
-def report_to_any_ray(patch, quick_start) -> None:
+def report_to_any_ray(patch: Patch, quick_start: ModuleType) -> None:
     """RecBole reports by keywords, which ray >= 2.7 refuses, and returns another dict, in which Ray
     does not find the metric that it is to optimise."""
     patch.replace("tune", RayTune())
 
     @patch.wrap("objective_function")
-    def objective_with_metrics(objective_function, *args, **kwargs):
+    def objective_with_metrics(objective_function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = objective_function(*args, **kwargs)
         return {**result["test_result"], **result} if uses_ray() else result

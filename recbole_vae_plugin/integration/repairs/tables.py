@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 
@@ -9,14 +11,14 @@ class Column(pd.Series):
     """A column of a :class:`Table`."""
 
     @property
-    def _constructor(self):
+    def _constructor(self) -> Any:
         return Column
 
     @property
-    def _constructor_expanddim(self):
+    def _constructor_expanddim(self) -> Any:
         return Table
 
-    def agg(self, func=None, *args, **kwargs):
+    def agg(self, func: Any = None, *args: Any, **kwargs: Any) -> Any:
         return self.map(len) if func is len else super().agg(func, *args, **kwargs)
 
 
@@ -24,9 +26,9 @@ class Table(pd.DataFrame):
     """A table of RecBole's; a class of a module, since saved data sets hold it."""
 
     @property
-    def _constructor(self):
+    def _constructor(self) -> Any:
         return Table
 
     @property
-    def _constructor_sliced(self):
+    def _constructor_sliced(self) -> Any:
         return Column

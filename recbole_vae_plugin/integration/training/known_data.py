@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
 
 #: Under this name their checkpoints hold it.
 TRAINED_ON = "trained_on"
@@ -26,7 +35,7 @@ KINDS = {
         "AbstractRecommender.load_other_parameter": "0570aca3",
     },
 )
-def remember_the_data_of_checkpoints(patch, abstract_recommender) -> None:
+def remember_the_data_of_checkpoints(patch: Patch, abstract_recommender: ModuleType) -> None:
     """A checkpoint of RecBole's own models does not say which data it was trained on.
 
     It does so among the parameters that are no weights: these are written with every checkpoint and read
@@ -34,7 +43,7 @@ def remember_the_data_of_checkpoints(patch, abstract_recommender) -> None:
     """
     from recbole_vae_plugin.integration.data.identity import PARTS, identity_of, refuse_other_data
 
-    def init_and_note(init, self, config, dataset):
+    def init_and_note(init: Callable[..., Any], self: Any, config: Config, dataset: Dataset) -> None:
         init(self, config, dataset)
         if config["model"] not in MODELS:  # ours carry it in their weights
             setattr(self, TRAINED_ON, identity_of(dataset))
@@ -43,12 +52,12 @@ def remember_the_data_of_checkpoints(patch, abstract_recommender) -> None:
         patch.wrap(f"{kind}.__init__")(init_and_note)
 
     @patch.wrap("AbstractRecommender.other_parameter")
-    def other_parameter_and_data(other_parameter, self):
+    def other_parameter_and_data(other_parameter: Callable[..., Any], self: Any) -> Any:
         known = getattr(self, TRAINED_ON, None)
         return other_parameter(self) | ({} if known is None else {TRAINED_ON: known})
 
     @patch.wrap("AbstractRecommender.load_other_parameter")
-    def load_if_same_data(load, self, para):
+    def load_if_same_data(load: Callable[..., Any], self: Any, para: Any) -> None:
         para = dict(para or {})
         there, here = para.pop(TRAINED_ON, {}), getattr(self, TRAINED_ON, {})
         # a run may load more columns than the other did

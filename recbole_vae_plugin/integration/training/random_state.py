@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from recbole_vae_plugin.integration.distributed.ranks import from_every_rank, place
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
 
 
 class RandomState(TypedDict):
@@ -20,7 +24,7 @@ class RandomState(TypedDict):
     train_data: Tensor | None
 
 
-def random_states(config, train_data) -> list[RandomState]:
+def random_states(config: Config, train_data: AbstractDataLoader) -> list[RandomState]:
     """The state on each rank. All ranks must call it.
 
     Args:
@@ -36,7 +40,7 @@ def random_states(config, train_data) -> list[RandomState]:
     return [own] if config["single_spec"] else from_every_rank(own)
 
 
-def restore_random_state(states: list[RandomState], config, train_data) -> None:
+def restore_random_state(states: list[RandomState], config: Config, train_data: AbstractDataLoader) -> None:
     """Set this rank's generators as :func:`random_states` found them.
 
     The order of batches is set in any case; what each rank draws for itself, only where as many ranks

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import extension
 from recbole_vae_plugin.settings.validation import did_you_mean, refuse
+
+if TYPE_CHECKING:
+    from recbole.trainer import Trainer
 
 LATEST = "latest"
 
@@ -29,7 +36,7 @@ def checkpoint_to_resume(resume: str, model: str, folder: str) -> Path:
     return file
 
 
-def resume_if_asked(trainer) -> None:
+def resume_if_asked(trainer: Trainer) -> None:
     """Have a trainer that has not begun go on from the checkpoint that its config names."""
     resume = trainer.config["resume"]
     if resume and not getattr(trainer, "has_resumed", False):
@@ -39,10 +46,10 @@ def resume_if_asked(trainer) -> None:
 
 
 @extension("recbole.trainer.trainer", replaces={"Trainer.fit": "4a3cbb46"})
-def resume_from_the_config(patch, trainer) -> None:
+def resume_from_the_config(patch: Patch, trainer: ModuleType) -> None:
     """RecBole's trainers can go on from a checkpoint, and none of its commands says so to them."""
 
     @patch.wrap("Trainer.fit")
-    def fit_from_checkpoint(fit, self, *args, **kwargs):
+    def fit_from_checkpoint(fit: Callable[..., Any], self: Trainer, *args: Any, **kwargs: Any) -> Any:
         resume_if_asked(self)
         return fit(self, *args, **kwargs)

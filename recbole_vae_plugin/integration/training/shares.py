@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -11,10 +12,14 @@ from recbole_vae_plugin.integration.distributed.ranks import SharedBatches, from
 from recbole_vae_plugin.models.base import AutoEncoderRecommender
 from recbole_vae_plugin.settings.validation import refuse
 
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.interaction import Interaction
+
 Loss = Callable[..., Tensor]
 
 
-def check_phases(model: AutoEncoderRecommender, config) -> None:
+def check_phases(model: AutoEncoderRecommender, config: Config) -> None:
     """Refuse to train parts of the network in turn on several ranks.
 
     Raises:
@@ -29,7 +34,7 @@ def loss_of_shares(loss: Loss, model: AutoEncoderRecommender, shares: SharedBatc
     the loss of the joint batch."""
     steps = shares.weights()
 
-    def loss_of_share(interaction) -> Tensor:
+    def loss_of_share(interaction: Interaction) -> Tensor:
         model.joint_users, weight = next(steps)
         return loss(interaction) * weight
 

@@ -6,6 +6,7 @@ import math
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import torch
 from recbole.config import Config
@@ -41,6 +42,9 @@ from recbole_vae_plugin.models.base import AutoEncoderRecommender
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.finite import check_weights
 
+if TYPE_CHECKING:
+    from recbole.data.dataloader import AbstractDataLoader
+
 
 class AutoEncoderTrainer(Trainer):
     """Trains and evaluates the models of this package.
@@ -58,7 +62,7 @@ class AutoEncoderTrainer(Trainer):
     - ``monitoring``: what the model notes of an epoch.
     """
 
-    def __init__(self, config: Config, model: AutoEncoderRecommender):
+    def __init__(self, config: Config, model: AutoEncoderRecommender) -> None:
         super().__init__(config, model)
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -80,7 +84,7 @@ class AutoEncoderTrainer(Trainer):
         if self.enable_amp:
             self.logger.info(set_color("mixed precision", "blue") + f": {dtype}")
 
-    def _build_optimizer(self, **kwargs):
+    def _build_optimizer(self, **kwargs: Any) -> Any:
         optimizer = super()._build_optimizer(**kwargs)
         if isinstance(optimizer, (torch.optim.Adam, torch.optim.SGD)):
             # the same steps in one pass over the weights; AdamW is an Adam
@@ -88,7 +92,7 @@ class AutoEncoderTrainer(Trainer):
                 group["fused"], group["foreach"] = True, False
         return optimizer
 
-    def fit(self, train_data, *args, **kwargs):
+    def fit(self, train_data: AbstractDataLoader, *args: Any, **kwargs: Any) -> Any:
         """See RecBole's ``Trainer.fit``."""
         self._train_data = train_data
         resume_if_asked(self)
@@ -104,14 +108,16 @@ class AutoEncoderTrainer(Trainer):
             self.logger.warning(warning)
         return result
 
-    def _fit_linear_branch(self):
+    def _fit_linear_branch(self) -> None:
         begin = perf_counter()
         self.model.fit_linear_branch()
         seconds = perf_counter() - begin
         size = self.model.network.linear.extra_repr()
         self.logger.info(set_color("linear branch", "blue") + f": {size}, in {seconds:.1f}s")
 
-    def _train_epoch(self, train_data, epoch_idx: int, loss_func: Loss | None = None, **kwargs) -> float:
+    def _train_epoch(
+        self, train_data: AbstractDataLoader, epoch_idx: int, loss_func: Loss | None = None, **kwargs: Any
+    ) -> float:
         shared = not self.config["single_spec"]
         if shared:
             loss_func = loss_of_shares(loss_func or self.model.calculate_loss, self.model, train_data.shares)
@@ -126,21 +132,21 @@ class AutoEncoderTrainer(Trainer):
         self.monitored = self.model.monitored()
         return joint_loss(loss) if shared else loss
 
-    def sync_grad_loss(self):
+    def sync_grad_loss(self) -> Any:
         """RecBole adds up all weights at each step so that each of them has a gradient; ours have."""
         return 0.0
 
-    def _generate_train_loss_output(self, epoch_idx, s_time, e_time, losses):
+    def _generate_train_loss_output(self, epoch_idx: int, s_time: Any, e_time: Any, losses: Any) -> Any:
         users_per_second = self._train_data.sample_size / max(e_time - s_time, 1e-9)
         line = super()._generate_train_loss_output(epoch_idx, s_time, e_time, losses)
         return with_monitored(line, users_per_second, self.monitored)
 
-    def _add_train_loss_to_tensorboard(self, epoch_idx, *args, **kwargs):
+    def _add_train_loss_to_tensorboard(self, epoch_idx: int, *args: Any, **kwargs: Any) -> None:
         super()._add_train_loss_to_tensorboard(epoch_idx, *args, **kwargs)
         for name, value in self.monitored.items():
             self.tensorboard.add_scalar(f"Monitor/{name}", value, epoch_idx)
 
-    def _neg_sample_batch_eval(self, batched_data):
+    def _neg_sample_batch_eval(self, batched_data: Any) -> Any:
         """Score each distinct user once, and rank the candidates only."""
         interaction, candidates, positive_u, positive_i = batched_data
         if self.model.ITEM_ID in interaction:  # RecBole's loader: a row for each candidate
@@ -151,7 +157,7 @@ class AutoEncoderTrainer(Trainer):
         scores[candidates] = every[candidates]
         return interaction, scores.view(-1, self.tot_item_num), positive_u, positive_i
 
-    def _valid_epoch(self, *args, **kwargs):
+    def _valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
         validate = partial(super()._valid_epoch, *args, **kwargs)
         with self.average.in_place():
             if self.model.network.linear is not None:
@@ -172,7 +178,7 @@ class AutoEncoderTrainer(Trainer):
         self.stopping_step = self.config["stopping_step"] if may_stop else math.inf
         return found.score, found.result
 
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs) -> None:
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         states = random_states(self.config, self._train_data)
         if place(self.config)[0] != 0:
             return
