@@ -37,7 +37,7 @@ def test_an_experiment_file_with_the_former_key_is_the_same_experiment(capsys):
 
 
 def test_both_keys_at_once_are_refused():
-    with pytest.raises(ValueError, match="contestants: is the former name of methods, and both are given"):
+    with pytest.raises(ValueError, match="contestants: is the former name of methods; give only one of them"):
         read(contestants=["Pop"], methods=["Pop"])
 
 
