@@ -36,7 +36,7 @@ _LAZY = {
     "register_model": "recbole_vae_plugin.extending",
     "register_prior": "recbole_vae_plugin.extending",
 }
-__all__ = [*SHIPPED, *_LAZY, "__version__", "register", "unregister"]
+__all__ = [*SHIPPED, *_LAZY, "__version__", "register", "unregister"]  # pyright: ignore[reportUnsupportedDunderAll]  # computed
 
 
 def register() -> None:

@@ -42,31 +42,32 @@ def bundle_of(
     """
     checkpoint = read_checkpoint(Path(file))
     config = checkpoint["config"]
+    model, dataset = str(config["model"]), str(config["dataset"])
     config["device"] = torch.device("cpu")
     if data_path is not None:
-        config["data_path"] = str(Path(data_path, config["dataset"]))
+        config["data_path"] = str(Path(data_path, dataset))
     weights = {
         name.removeprefix(PREFIX): tensor
         for name, tensor in checkpoint["state_dict"].items()
         if name.startswith(PREFIX)
     }
     width = len(weights["output.bias"])
-    if "items" in checkpoint:
+    if "items" in checkpoint and "popularity" in checkpoint:
         names, popularity = checkpoint["items"], checkpoint["popularity"]
     else:
         names, popularity = items_of_data_set(config)
     if len(names) != width:
         raise Refused(
-            f"{file}: the data set {config['dataset']} has changed: {len(names) - FIRST_COLUMN} items "
+            f"{file}: the data set {dataset} has changed: {len(names) - FIRST_COLUMN} items "
             f"now, {width - FIRST_COLUMN} when the model was trained"
         )
-    settings: Settings = MODELS[config["model"]].settings_of(config, width)
+    settings: Settings = MODELS[model].settings_of(config, width)
     network = build_network(settings, width)
     network.load_state_dict(weights)
     check_weights(network)
     return Bundle(
-        model=config["model"],
-        dataset=config["dataset"],
+        model=model,
+        dataset=dataset,
         settings=settings,
         network=network.eval(),
         vocabulary=Vocabulary(

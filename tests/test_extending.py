@@ -120,7 +120,7 @@ class TestRegistry:
 
         registry = Registry("noise", key="denoising")
         registry.register("low", settings=Low)(nn.Identity)
-        with pytest.raises(ValueError, match="high has a key rate, which another noise has"):
+        with pytest.raises(ValueError, match="high has a key rate, which another noise declares"):
             registry.register("high", settings=High)(nn.Identity)
 
     def test_a_component_that_is_not_there(self):

@@ -252,7 +252,7 @@ class TestRecommend:
                 {"items": csr_matrix((1, 3)), "vocabulary": ["a", "b"]},
                 "vocabulary: got 2; allowed: a list of 3",
             ),
-            ({"items": csr_matrix((1, 2)), "vocabulary": ["a", "a"]}, "vocabulary: got 'a'; allowed: each"),
+            ({"items": csr_matrix((1, 2)), "vocabulary": ["a", "a"]}, "vocabulary: got 'a'; allowed: unique"),
         ],
     )
     def test_bad_arguments_are_refused_by_name(self, small, arguments, message):

@@ -27,7 +27,7 @@ from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS, Prior
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, Settings
-from recbole_vae_plugin.settings.keys import Key, keys_of, setting
+from recbole_vae_plugin.settings.keys import Config, Key, keys_of, setting
 from recbole_vae_plugin.settings.validation import CheckedByRecBole
 
 
@@ -71,7 +71,7 @@ class AutoEncoderRecommender(GeneralRecommender):
     input_type = InputType.POINTWISE
     head: ClassVar[type[nn.Module]]
 
-    def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.check(config)
         settings = self.settings_of(config, self.n_items)
@@ -98,13 +98,13 @@ class AutoEncoderRecommender(GeneralRecommender):
         self.network = build_network(settings, self.n_items)
 
     @cached_property
-    def data(self) -> Tensor:
+    def data_identity(self) -> Tensor:
         """The identity of the training data; see :mod:`recbole_vae_plugin.integration.data.identity`."""
         return identity(self.items, self.users, self.interactions)
 
     def get_extra_state(self) -> Tensor:
         """The identity of the training data, which ``state_dict`` includes."""
-        return self.data
+        return self.data_identity
 
     def set_extra_state(self, state: Tensor | None) -> None:
         """Compare the training data with those of the weights being loaded.
@@ -115,7 +115,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         Raises:
             ValueError: the weights were trained on other data.
         """
-        differing = [] if state is None else differences(state, self.data)
+        differing = [] if state is None else differences(state, self.data_identity)
         refuse_other_data(differing, ", or serve them for new users: recbole-vae bundle")
 
     def _load_from_state_dict(
@@ -125,7 +125,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     @classmethod
-    def settings_of(cls, config: Mapping[str, Any], n_items: int | None = None) -> Settings:
+    def settings_of(cls, config: Config, n_items: int | None = None) -> Settings:
         """The checked settings of the network; see :meth:`Settings.from_config`."""
         return Settings.from_config(config, HEADS.name_of(cls.head), n_items)
 
@@ -139,7 +139,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         ]
 
     @classmethod
-    def check(cls, config: Mapping[str, Any]) -> None:
+    def check(cls, config: Config) -> None:
         """Check the values of all keys of the model, before any data is loaded.
 
         Raises:
@@ -249,7 +249,7 @@ class VariationalRecommender(AutoEncoderRecommender):
 
     n_updates: Tensor
 
-    def __init__(self, config: Mapping[str, Any], dataset: Any) -> None:
+    def __init__(self, config: Config, dataset: Any) -> None:
         super().__init__(config, dataset)
         users = (self.interactions.offsets.diff() > 0).sum().item()
         self.kl = KLSettings.from_config(config)
@@ -262,7 +262,7 @@ class VariationalRecommender(AutoEncoderRecommender):
         return [*super().every_key(), *KLSettings.every_key()]
 
     @classmethod
-    def check(cls, config: Mapping[str, Any]) -> None:
+    def check(cls, config: Config) -> None:
         super().check(config)
         KLSettings.from_config(config)
 

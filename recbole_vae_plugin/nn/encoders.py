@@ -87,6 +87,6 @@ class GatedLayer(nn.Module):
 @register_encoder("gated")
 def gated(sizes: Sequence[int], activation: str) -> nn.Sequential:
     """A stack of gated layers."""
-    layers: list[type[nn.Module]] = [InputLayer] + [nn.Linear] * (len(sizes) - 2)
+    layers: list[type[nn.Module]] = [InputLayer, *[nn.Linear] * (len(sizes) - 2)]
     widths = zip(sizes[:-1], sizes[1:])
     return nn.Sequential(*(GatedLayer(*pair, activation, layer) for pair, layer in zip(widths, layers)))

@@ -85,7 +85,8 @@ class CompositePrior(Prior):
         z, (mu, logvar) = at_least_float32(z), posterior.moments()
         with torch.no_grad():
             earlier: Posterior = self.earlier["head"](self.earlier["encoder"](rows.l2_normalised()))
-        components = ((0.0, 0.0), earlier.moments(), (0.0, self.WIDE_LOGVAR))
+        components: list[tuple[Tensor | float, Tensor | float]]
+        components = [(0.0, 0.0), earlier.moments(), (0.0, self.WIDE_LOGVAR)]
         logs = [
             math.log(weight) + log_normal(z, *moments) for weight, moments in zip(self.WEIGHTS, components)
         ]

@@ -14,7 +14,7 @@ from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
 from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES, NO_BRANCH
 from recbole_vae_plugin.nn.priors import PRIORS
-from recbole_vae_plugin.settings.keys import Key, checked, keys_of, read, setting
+from recbole_vae_plugin.settings.keys import Config, Key, checked, keys_of, read, setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import (
     Integer,
@@ -79,7 +79,7 @@ class Settings:
         return [*keys_of(cls), *component_keys, *(keys_of(head_settings) if head_settings else [])]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], head: str, n_items: int | None = None) -> Settings:
+    def from_config(cls, config: Config, head: str, n_items: int | None = None) -> Settings:
         """Read the settings from a config, and check them.
 
         Args:
@@ -159,7 +159,7 @@ class KLSettings:
         return [*keys_of(cls), *PRIORS.all_keys()]
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> KLSettings:
+    def from_config(cls, config: Config) -> KLSettings:
         """Read the settings from a config, and check them; see :meth:`Settings.from_config`."""
         settings = read(cls, config)
         updates = settings.alternating_updates

@@ -160,9 +160,11 @@ class Recommender:
         if not (values[:, 0] < torch.inf).all():
             raise Refused("the model's scores are not finite: its weights are too large or damaged")
         ids, first = self.vocabulary.ids, FIRST_COLUMN
+        every_column: list[list[int]] = columns.tolist()
+        every_score: list[list[float]] = values.tolist()
         return [
             [(ids[column - first], score) for column, score in zip(*ranked) if score != -torch.inf]
-            for ranked in zip(columns.tolist(), values.tolist())
+            for ranked in zip(every_column, every_score)
         ]
 
     def _topk_of_shortlist(

@@ -7,12 +7,23 @@ A component's settings are a frozen dataclass whose fields are made by :func:`se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 #: A dataclass of settings.
 S = TypeVar("S")
+
+
+class Config(Protocol):
+    """RecBole's ``Config``, or a dict: the values of keys."""
+
+    def __getitem__(self, key: str, /) -> Any:
+        """The value of a key."""
+        ...
+
+    def __contains__(self, key: str, /) -> bool:
+        """Whether a key is given."""
+        ...
 
 
 class Check(Protocol):
@@ -92,18 +103,17 @@ def keys_of(settings: type) -> list[Key]:
     ]
 
 
-def checked(key: Key, config: Mapping[str, Any]) -> Any:
+def checked(key: Key, config: Config) -> Any:
     """The checked value of a key in a config; the default if the config predates the key.
 
     Raises:
         ValueError: the value is invalid; the message names the key, the value and what is allowed.
     """
-    # RecBole's Config has no method get
     given = key.name in config
     return key.check(key.name, config[key.name] if given else key.default)
 
 
-def read(settings: type[S], config: Mapping[str, Any]) -> S:
+def read(settings: type[S], config: Config) -> S:
     """Read the settings from a config, and check them.
 
     Args:

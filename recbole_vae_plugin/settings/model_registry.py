@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, Protocol
 
-from recbole_vae_plugin.settings.keys import Key
+from recbole_vae_plugin.settings.keys import Config, Key
 
 
 class ConfigurableModel(Protocol):
@@ -17,7 +17,7 @@ class ConfigurableModel(Protocol):
     head: ClassVar[type]
 
     @classmethod
-    def settings_of(cls, config: Mapping[str, Any], n_items: int | None = None) -> Any:
+    def settings_of(cls, config: Config, n_items: int | None = None) -> Any:
         """The checked settings of the network, a :class:`~recbole_vae_plugin.nn.settings.Settings`."""
         ...
 
@@ -27,7 +27,7 @@ class ConfigurableModel(Protocol):
         ...
 
     @classmethod
-    def check(cls, config: Mapping[str, Any]) -> None:
+    def check(cls, config: Config) -> None:
         """Raise a ``ValueError`` if a key of the model has an invalid value."""
         ...
 

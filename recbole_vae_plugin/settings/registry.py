@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from recbole_vae_plugin.settings.keys import Key, checked, keys_of, read
+from recbole_vae_plugin.settings.keys import Config, Key, checked, keys_of, read
 from recbole_vae_plugin.settings.validation import refuse
 
 #: The type of a registry's components.
@@ -108,7 +108,7 @@ class Registry(Mapping[str, T], Generic[T]):
         every_key = (key for settings in self._settings.values() for key in keys_of(settings))
         return list({key.name: key for key in every_key}.values())
 
-    def check(self, config: Mapping[str, Any], selected: str) -> dict[str, Any]:
+    def check(self, config: Config, selected: str) -> dict[str, Any]:
         """The checked values of the keys of all components.
 
         Args:
@@ -127,12 +127,12 @@ class Registry(Mapping[str, T], Generic[T]):
                     refuse(key.name, values[key.name], allowed)
         return values
 
-    def read(self, name: str, config: Mapping[str, Any]) -> Any:
+    def read(self, name: str, config: Config) -> Any:
         """The settings of one component, an instance of its settings dataclass; ``None`` if it has none."""
         settings = self._settings.get(name)
         return None if settings is None else read(settings, config)
 
-    def build(self, name: str, values: Mapping[str, Any], *args: Any) -> Any:
+    def build(self, name: str, values: Config, *args: Any) -> Any:
         """Build a component from ``args`` and, as keyword arguments, its own settings.
 
         A class is always called; a function is called if there are ``args``, and otherwise returned as it is.
