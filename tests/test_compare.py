@@ -333,7 +333,7 @@ class TestPlan:
         Path("other").mkdir()
         Path("other/experiment.yaml").write_text("name: another")
         assert main(["compare", str(experiment()), "--results", "other"]) == 2
-        assert "holds the experiment another" in capsys.readouterr().err
+        assert "it has results of the experiment another" in capsys.readouterr().err
 
     def test_two_runners_cannot_share_a_folder(self, experiment, capsys):
         from recbole_vae_plugin.compare.runner import locked
