@@ -70,6 +70,36 @@ def test_no_gpu_means_no_gpu(more, monkeypatch):
     assert config["device"] == torch.device("cpu") and config["gpu_id"] == ""
 
 
+@pytest.mark.parametrize("more", [{"device": "cdua"}, {"device": "cuda:1"}, {"device": 0}])
+def test_a_device_that_there_is_not_is_refused(more):
+    with pytest.raises(ValueError, match="device: got .*; allowed: cpu, cuda"):
+        Config(model="DAE", dataset="ml-100k", config_dict=more)
+
+
+@pytest.mark.parametrize("gpus, gpu_id", [(0, "7"), (2, "0,7"), (1, "zero"), (1, (0, 1))])
+def test_gpus_that_there_are_not_are_refused(monkeypatch, gpus, gpu_id):
+    wanted = str(gpu_id).strip("()").replace(" ", "").split(",")
+    visible = sum(one.isdecimal() and int(one) < gpus for one in wanted)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: visible)
+    with pytest.raises(ValueError, match="gpu_id: got .*; allowed: numbers of GPUs of this machine"):
+        Config(model="DAE", dataset="ml-100k", config_dict={"gpu_id": gpu_id})
+
+
+@pytest.mark.parametrize("gpu_id", ["0", 0, "", "-1"])
+def test_without_a_gpu_the_processor_trains(monkeypatch, gpu_id):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    config = Config(model="DAE", dataset="ml-100k", config_dict={"gpu_id": gpu_id})
+    assert config["device"] == torch.device("cpu")
+
+
+@pytest.mark.parametrize("key", ["nproc", "world_size", "port", "ip", "group_offset"])
+def test_what_the_launcher_reads_is_refused_in_a_file(settings, key, capsys):
+    Path("settings.yaml").write_text(yaml.safe_dump({**settings, key: 0}))
+    assert run_recbole.main(["--model=DAE", "--dataset=blocks", "--config_files=settings.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert f"settings.yaml: {key}: got 0; allowed: on the command line alone" in error
+
+
 class TestFiles:
     """Experiments and search spaces."""
 

@@ -214,6 +214,7 @@ def let_recbole_find_our_trainer(patch: Patch, trainer: ModuleType) -> None:
 def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
     """RecBole counts FLOPs by layer type; ours do the work of the entries that they read."""
     from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
+    from recbole_vae_plugin.nn.linear import SharedBranch
 
     def count_input(layer: Any, inputs: Any, output: Any) -> None:
         layer.total_ops += len(inputs[0].items) * layer.weight.shape[1]
@@ -221,24 +222,29 @@ def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
     def count_output(layer: Any, inputs: Any, output: Any) -> None:
         layer.total_ops += output.numel() * layer.in_features
 
+    def count_linear(branch: SharedBranch, inputs: tuple, output: Any) -> None:
+        branch.total_ops += branch.operations(inputs[0])
+
     patch.put("register_hooks", InputLayer, count_input)
     patch.put("register_hooks", OutputLayer, count_output)
+    patch.put("register_hooks", SharedBranch, count_linear)
 
 
 @extension("recbole.utils.utils", replaces={"get_flops": "e02477e4"})
 def count_operations_without_a_second_matrix(patch: Patch, utils: ModuleType) -> None:
-    """RecBole counts FLOPs on a copy of the model. A linear branch, whose work it does not count, is left out
-    of the copy: its matrix may be most of the memory."""
+    """RecBole counts FLOPs on a copy of the model. A linear branch, whose matrix may be most of the memory,
+    is not copied."""
+    from recbole_vae_plugin.nn.linear import SharedBranch
 
     @patch.wrap("get_flops")
-    def get_flops_without_linear_branch(
+    def get_flops_with_shared_branch(
         get_flops: Callable[..., Any], model: AbstractRecommender, *args: Any, **kwargs: Any
     ) -> Any:
         network = getattr(model, "network", None)
         linear = getattr(network, "linear", None) if type(model).__name__ in MODELS else None
         if linear is None:
             return get_flops(model, *args, **kwargs)
-        network.linear = None
+        network.linear = SharedBranch(linear)
         try:
             return get_flops(model, *args, **kwargs)
         finally:

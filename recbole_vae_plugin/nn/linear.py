@@ -74,6 +74,11 @@ class LinearBranch(nn.Module):
         """The unweighted scores of all items: ``[B, n_items]``."""
         raise NotImplementedError
 
+    def operations(self, rows: Rows) -> int:
+        """Multiplications that :meth:`product` takes, for the FLOPs in the log; here those with a matrix of
+        all pairs of items."""
+        return len(rows.items) * rows.n_items
+
     def forward(self, rows: Batch) -> Tensor:
         """The weighted scores of all items: ``[B, n_items]``."""
         if self._cache is None or not isinstance(rows, Rows):
@@ -102,6 +107,30 @@ class LinearBranch(nn.Module):
         if n_cached + product.numel() <= MAX_CACHED:
             cache.append((rows, product))
         return product
+
+
+class SharedBranch(nn.Module):
+    """Stands for a linear branch in a model that is copied for a while: the copies share the branch, whose
+    matrix may be most of the memory.
+
+    Args:
+        linear: is no part of this module.
+    """
+
+    def __init__(self, linear: LinearBranch) -> None:
+        super().__init__()
+        self._linear = (linear,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedBranch:
+        return SharedBranch(*self._linear)
+
+    def operations(self, rows: Rows) -> int:
+        """Those of the branch."""
+        return self._linear[0].operations(rows)
+
+    def forward(self, rows: Rows) -> Tensor:
+        """Returns ``[B, n_items]``."""
+        return self._linear[0](rows)
 
 
 #: Name -> class of a linear branch.

@@ -8,7 +8,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_vae_plugin.integration.config.keys import builtin_models, downloadable_datasets, known_keys
+from recbole_vae_plugin.integration.config.keys import (
+    LAUNCH_KEYS,
+    builtin_models,
+    downloadable_datasets,
+    known_keys,
+)
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
@@ -37,23 +42,25 @@ def check_model(name: str | None) -> None:
         refuse("model", name, f"{ours} or a model of RecBole{hint}; see --help for a list")
 
 
-def check_keys(model: str, overrides: Iterable[str], files: Mapping[str, Iterable[str]]) -> None:
+def check_keys(model: str, overrides: Iterable[str], files: Mapping[str, Mapping]) -> None:
     """Refuse unknown keys on the command line; warn about those in files, which several models may share.
 
     Args:
         model: the model's name.
         overrides: keys given on the command line.
-        files: file name -> the keys in it.
+        files: file name -> its content.
 
     Raises:
-        ValueError: a key on the command line is unknown.
+        ValueError: a key on the command line is unknown, or a file has one of the launcher's.
     """
     known = known_keys(model)
     for key in map(str, overrides):
         if key not in known:
             raise Refused(f"{key}: {model} has no such key{did_you_mean(key, known, most=2)}")
-    for file, keys in files.items():
-        for key in map(str, keys):  # YAML keys may be numbers
+    for file, content in files.items():
+        for key, value in ((str(key), value) for key, value in content.items()):  # YAML keys may be numbers
+            if key in LAUNCH_KEYS:
+                refuse(f"{file}: {key}", value, f"on the command line alone, as run_recbole --{key}=...")
             if key not in known:
                 hint = did_you_mean(key, known)
                 print(f"run_recbole: warning: {file}: {model} has no key {key}{hint}", file=sys.stderr)

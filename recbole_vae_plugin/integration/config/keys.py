@@ -13,18 +13,10 @@ from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.settings.model_registry import MODELS
 
-#: Keys that RecBole only reads from the command line.
-LAUNCH_KEYS = {
-    "resume",
-    "model",
-    "dataset",
-    "config_files",
-    "nproc",
-    "ip",
-    "port",
-    "world_size",
-    "group_offset",
-}
+#: Read from a command line, or from a config file.
+RUN_KEYS = {"resume", "model", "dataset"}
+#: Read from the command line of `run_recbole` alone.
+LAUNCH_KEYS = {"config_files", "nproc", "ip", "port", "world_size", "group_offset"}
 
 
 @cache
@@ -58,7 +50,7 @@ def known_keys(model: str) -> set[str]:
     RecBole has no such list, so it is made up of the keys in its default files (of the models' files,
     only this model's) and the keys that its code looks up in a config.
     """
-    keys = LAUNCH_KEYS | set(default_keys(model))
+    keys = RUN_KEYS | set(default_keys(model))
     properties = recbole_folder() / "properties"
     files = [
         properties / "overall.yaml",
@@ -82,4 +74,4 @@ def known_keys(model: str) -> set[str]:
         keys.update(re.findall(r"""config\[["'](\w+)["']\]""", text))
         if source.name == "argument_list.py":
             keys.update(re.findall(r"'(\w+)'", text))
-    return keys
+    return keys - LAUNCH_KEYS

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
 from recbole_vae_plugin.settings.model_registry import MODELS
-from recbole_vae_plugin.settings.validation import refuse
+from recbole_vae_plugin.settings.validation import one_of, refuse
 from recbole_vae_plugin.system.processors import limit_threads, threads_for
 
 if TYPE_CHECKING:
@@ -63,6 +63,23 @@ def check_gpus(config: Config, processes: int) -> None:
         refuse("gpu_id", config["gpu_id"], allowed)
 
 
+def check_gpu_ids(settings: dict) -> None:
+    """Refuse numbers of GPUs that this machine does not have: RecBole takes fewer, or the processor.
+    Its default, 0, stands for the processor where there is no GPU.
+
+    Args:
+        settings: a config's, after RecBole has heeded `gpu_id`.
+
+    Raises:
+        Refused: names the key, the value and what is allowed.
+    """
+    from torch import cuda
+
+    gpu_id = settings["gpu_id"].strip()
+    if gpu_id not in ("", "0", "-1") and cuda.device_count() < len(gpu_id.split(",")):
+        refuse("gpu_id", settings["gpu_id"], "numbers of GPUs of this machine, as in 0,1, or none: --gpu_id=")
+
+
 def join_ranks(settings: dict, gpus: bool) -> None:
     """Join the other ranks, and note in the config's settings what this one is."""
     import torch
@@ -96,13 +113,16 @@ def join_ranks_on_any_device(patch: Patch, configurator: ModuleType) -> None:
 
     @patch.wrap("Config._init_device")
     def init_device_of_rank(init_device: Callable[..., Any], self: Config) -> Any:
-        settings = self.final_config_dict
-        if settings.get("use_gpu") is False or str(settings.get("device")) == "cpu":
+        settings, device = self.final_config_dict, self.final_config_dict.get("device")
+        if device is not None:
+            device = one_of("device", getattr(device, "type", device), ("cpu", "cuda"))
+        if settings.get("use_gpu") is False or device == "cpu":
             settings["gpu_id"] = ""
-        if "local_rank" not in settings:
-            return init_device(self)
-        local_rank = settings.pop("local_rank")
+        local_rank = settings.pop("local_rank", None)
         init_device(self)  # reads gpu_id, as for a run in one process
+        check_gpu_ids(settings)
+        if local_rank is None:
+            return
         settings["local_rank"] = local_rank
         gpus = settings["device"].type == "cuda"
         check_gpus(settings, settings["nproc"])
