@@ -120,7 +120,7 @@ def test_another_order_of_a_column_that_a_model_reads_is_refused(prepare_recbole
     run.trainer.fit(run.train, verbose=False)
     with_colours("blue", "red")
     other = prepare_recboles("FM", data_path="data", **columns)
-    with pytest.raises(ValueError, match="it has other values of colour, or the same in another order"):
+    with pytest.raises(ValueError, match="which has other values of colour, or the same in another order"):
         other.trainer.resume_checkpoint(run.trainer.saved_model_file)
 
 
@@ -139,7 +139,7 @@ def test_checkpoints_of_recboles_models_of_before_are_loaded_as_before(prepare_r
 def test_another_split_is_refused(prepare, more):
     run = prepare("VAESplit")
     run.trainer.fit(run.train, verbose=False)
-    with pytest.raises(ValueError, match="it has another training part: another split"):
+    with pytest.raises(ValueError, match="which has another training set: another split"):
         prepare("VAESplit", **more).trainer.resume_checkpoint(run.trainer.saved_model_file)
 
 
@@ -187,11 +187,11 @@ class TestSavedData:
         own_data(CHANGES["an item more"])
         run = prepare("DAE", data_path="data")
         assert run.dataset.item_num == 42 == run.train.dataset.item_num
-        assert "made from other settings or files; it is not used" in caplog.text
+        assert "was made from other settings or files; it is ignored" in caplog.text
 
     def test_files_without_a_note_are_not_trusted(self, prepare, own_data, caplog):
         prepare("DAE", data_path="data", **self.SAVE)
         for note in Path("saved").glob("*.made-from"):
             note.unlink()
         prepare("DAE", data_path="data")
-        assert "without a note of what it was made from" in caplog.text
+        assert "has no fingerprint" in caplog.text

@@ -27,7 +27,7 @@ def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
         "bfloat16 instructions",
         "GPUs",
         "VAESplit: recbole_vae_plugin",
-        "in force: train_on_ranks (recbole.trainer.trainer)",
+        "applied: train_on_ranks (recbole.trainer.trainer)",
         f"{Path('dataset').resolve()}: films",
         "GiB free",
         "no problems found",
@@ -69,13 +69,13 @@ def test_a_repair_that_does_not_apply_is_named(capsys, monkeypatch):
 
 
 def test_a_patch_that_was_read_against_other_code_is_named(capsys, monkeypatch):
-    patch = PATCHES["collect_counters_of_popularity"]
+    patch = PATCHES["collect_popularity_counters"]
     monkeypatch.setitem(patch.replaces, "Collector.get_data_struct", "00000000")
     monkeypatch.setitem(patch.reads, "Collector.no_such", "00000000")
     assert main(["doctor"]) == 1
     problems = capsys.readouterr().out.rpartition("problems (1):")[2]
-    assert "collect_counters_of_popularity: Collector.get_data_struct (is " in problems
-    assert "Collector.no_such (is not there)" in problems
+    assert "collect_popularity_counters: Collector.get_data_struct (is " in problems
+    assert "Collector.no_such (does not exist)" in problems
 
 
 @pytest.mark.parametrize(

@@ -140,5 +140,5 @@ def test_a_model_of_a_notebook(prepare, monkeypatch):
     assert type(run.model) is VAENotebook and run.config["anneal_cap"] == 0.2
     with pytest.raises(ValueError, match="VAESplit is already registered"):
         register_model(type("VAESplit", (VariationalRecommender,), {"head": SplitHead}))
-    with pytest.raises(ImportError, match="MultiVAE: that name is already provided by RecBole itself"):
+    with pytest.raises(ImportError, match="MultiVAE: the name is already taken by RecBole itself"):
         register_model(type("MultiVAE", (VariationalRecommender,), {"head": SplitHead}))

@@ -81,9 +81,9 @@ def test_a_share_of_each_users_items_is_folded_in(hold_out, share, wanted):
 @pytest.mark.parametrize("items", range(1, 101))
 def test_shares_are_those_of_the_published_code(items):
     """Liang et al. draw ``int(0.2 * n)`` of n items."""
-    from recbole_vae_plugin.integration.data.held_out import is_wanted
+    from recbole_vae_plugin.integration.data.held_out import is_target
 
-    assert is_wanted(np.zeros(items, dtype=int), 0.8).sum() == items // 5
+    assert is_target(np.zeros(items, dtype=int), 0.8).sum() == items // 5
 
 
 def test_items_of_no_training_user_and_repetitions_are_left_out(settings, tmp_path):
@@ -425,12 +425,15 @@ BAD = [
     ({"split": {"HO": [10, 0]}}, r"eval_args\.split\.HO: got 0; allowed: a whole number of at least 1"),
     ({"split": {"HO": [0.1, 0.1]}}, r"eval_args\.split\.HO: got 0.1"),
     ({"split": {"HO": [10, 50]}}, r"got \[10, 50\]; allowed: together fewer than the 60 users"),
-    ({"split": {"HO": [10, 10], "RS": [1]}}, r"eval_args\.split: .*one way"),
+    ({"split": {"HO": [10, 10], "RS": [1]}}, r"eval_args\.split: .*only one split"),
     ({"split": {"HO": [10, 10]}, "fold_in": 1.0}, r"eval_args\.fold_in: got 1.0"),
     ({"split": {"HO": [10, 10]}, "fold_in": 0}, r"eval_args\.fold_in: got 0"),
-    ({"split": {"HO": [10, 10]}, "fold_in": 0.9}, r"eval_args\.fold_in: got 0.9; .* an item to find"),
+    (
+        {"split": {"HO": [10, 10]}, "fold_in": 0.9},
+        r"eval_args\.fold_in: got 0.9; .* at least one target item",
+    ),
     ({"split": {"HO": [10, 10]}, "order": "XO"}, r"eval_args\.order: got 'XO'; allowed: RO, TO"),
-    ({"fold_in": 0.8}, r"eval_args\.fold_in: got 0.8; allowed: no such key unless split has HO"),
+    ({"fold_in": 0.8}, r"eval_args\.fold_in: got 0.8; allowed: only with a split HO"),
 ]
 
 

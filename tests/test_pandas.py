@@ -10,7 +10,7 @@ from packaging.version import Version
 from recbole.config import Config
 from recbole.data import create_dataset
 
-from recbole_vae_plugin.integration.patching.patch import IN_FORCE, NOT_NEEDED
+from recbole_vae_plugin.integration.patching.patch import APPLIED, NOT_NEEDED
 from recbole_vae_plugin.integration.patching.registry import PATCHES
 
 INTERACTIONS = """user_id:token\titem_id:token\trating:float\tplace:token
@@ -85,7 +85,7 @@ def test_sequences_of_numbers_are_normalised_one_by_one(dataset):
 def test_the_repairs_are_in_force_where_they_are_needed():
     import pandas as pd
 
-    expected = IN_FORCE if Version(pd.__version__).major >= 3 else NOT_NEEDED
+    expected = APPLIED if Version(pd.__version__).major >= 3 else NOT_NEEDED
     states = {
         patch.name: patch.state for patch in PATCHES.values() if "pandas_3" in patch.function.__module__
     }

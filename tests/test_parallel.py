@@ -22,7 +22,11 @@ from recbole.trainer import Trainer
 from recbole_vae_plugin.cli.run_recbole import main
 from recbole_vae_plugin.integration.distributed.launch import free_port
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
-from recbole_vae_plugin.integration.distributed.ranks import LAUNCH_SETTINGS, SharedBatches, as_single_process
+from recbole_vae_plugin.integration.distributed.ranks import (
+    LAUNCH_SETTINGS,
+    ShardedBatches,
+    single_process_config,
+)
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 RUN = [sys.executable, "-m", "recbole_vae_plugin.cli.run_recbole"]
@@ -51,19 +55,19 @@ VARIANTS = {
 }
 
 
-class TestSharedBatches:
+class TestShardedBatches:
     @pytest.mark.parametrize("batch_size", [1, 2, 7, 60, 100])
     def test_weighted_means_of_the_ranks_average_to_the_joint_mean(self, batch_size):
         values = np.random.default_rng(0).normal(size=60)
         joint_means = [values[i : i + batch_size].mean() for i in range(0, 60, batch_size)]
         parts = []
         for rank in range(3):
-            shares = SharedBatches(rank, 3, 60, batch_size)
+            shards = ShardedBatches(rank, 3, 60, batch_size)
             batches = [list(range(60))[i : i + batch_size] for i in range(0, 60, batch_size)]
             parts.append(
                 [
-                    weight * values[shares.own(batch)].mean()
-                    for batch, (joint, weight) in zip(batches, shares.weights(), strict=True)
+                    weight * values[shards.shard(batch)].mean()
+                    for batch, (joint, weight) in zip(batches, shards.weights(), strict=True)
                 ]
             )
         np.testing.assert_allclose(np.mean(parts, axis=0), joint_means)
@@ -82,7 +86,7 @@ def test_nothing_of_a_rank_is_left_in_the_config_of_a_single_process(settings):
     launch = {"world_size": 4, "nproc": 2, "offset": 2, "ip": "localhost", "port": "1"}
     config.final_config_dict |= {"single_spec": False, "local_rank": 1, "device": torch.device("cuda", 1)}
     config.final_config_dict |= launch
-    assert as_single_process(config).final_config_dict == alone
+    assert single_process_config(config).final_config_dict == alone
     assert config["local_rank"] == 1 and not config["single_spec"]
 
 

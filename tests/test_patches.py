@@ -19,7 +19,7 @@ import recbole_vae_plugin
 from recbole_vae_plugin.cli import patch_table
 from recbole_vae_plugin.integration import registration
 from recbole_vae_plugin.integration.patching import applying as patching
-from recbole_vae_plugin.integration.patching.patch import IN_FORCE, WAITING, Patch
+from recbole_vae_plugin.integration.patching.patch import APPLIED, WAITING, Patch
 from recbole_vae_plugin.integration.patching.registry import PATCHES, extension, in_order
 
 PACKAGE = Path(recbole_vae_plugin.__file__).parent
@@ -127,7 +127,7 @@ class TestOrder:
     )
     def test_who_comes_after_what_cannot_be_first_is_refused(self, first):
         late = Patch("repair", "colorsys", len, after=(first or "no_such",))
-        with pytest.raises(ValueError, match="len comes after .*, which is no patch of colorsys"):
+        with pytest.raises(ValueError, match="len comes after .*, which is not a patch of colorsys"):
             in_order([*PATCHES.values(), late])
 
     def test_two_that_wait_for_each_other_are_refused(self):
@@ -145,7 +145,7 @@ class TestSources:
         patch = Patch("repair", target, len, reads={"recbole.utils.utils:get_model": "00000000"})
         monkeypatch.setattr(patching, "in_order", lambda: [patch])
         yield patch
-        patching._arranged.discard(patch)
+        patching._scheduled.discard(patch)
 
     def test_what_differs_is_a_warning_with_patch_target_and_version(self, changed):
         with pytest.warns(UserWarning) as caught:
@@ -203,9 +203,9 @@ class TestChanges:
 
         patch = self.patch_of(change)
         patch.apply(module)
-        assert patch.state == IN_FORCE
+        assert patch.state == APPLIED
         module.value = "theirs"
-        with pytest.warns(UserWarning, match="value of colorsys was changed by others"):
+        with pytest.warns(UserWarning, match="cannot undo the patch of value in colorsys"):
             patch.undo()
         assert module.value == "theirs" and not hasattr(module, "new") and patch.state == WAITING
 
@@ -278,7 +278,7 @@ class TestUndo:
         results = result_of(code, RECBOLE_VAE_PLUGIN_AUTOLOAD="0")
         for changed, states, reached, stack, left, placed in results:
             assert changed > 40
-            assert set(states) <= {"in force", "not needed"}
+            assert set(states) <= {"applied", "not needed"}
             assert reached, "also where it was imported by name before"
             assert stack == "get_dataloader"
             assert left == [] and placed == []

@@ -342,13 +342,13 @@ class TestManners:
 
     def test_a_name_that_recbole_has_is_refused(self, monkeypatch):
         monkeypatch.setitem(MODELS._references, "MultiVAE", "somewhere:MultiVAE")
-        with pytest.raises(ImportError, match="MultiVAE.*already provided by RecBole itself"):
+        with pytest.raises(ImportError, match="MultiVAE.*already taken by RecBole itself"):
             registration.register()
 
     def test_a_name_that_another_plugin_has_is_refused(self, monkeypatch):
         name = registration.lookup_module("DAE")
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
-        with pytest.raises(ImportError, match="DAE.*already provided by another package"):
+        with pytest.raises(ImportError, match="DAE.*already taken by another package"):
             registration.register()
 
     def test_public_names(self):

@@ -475,7 +475,7 @@ class TestBundling:
         del older["items"], older["state_dict"]["_extra_state"]
         torch.save(older, "older.pth", pickle_protocol=4)
         assert main(["bundle", "older.pth", "x.vae"]) == 0
-        assert "does not know its items" in capsys.readouterr().err
+        assert "does not contain the items" in capsys.readouterr().err
         with (folder / "blocks.inter").open("a") as file:
             file.write("u0\tnew\n")
         assert main(["bundle", "older.pth", "y.vae"]) == 2

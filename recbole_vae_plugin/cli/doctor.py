@@ -141,10 +141,10 @@ def registration() -> Iterator[str]:
     entry_points = metadata.entry_points(group="torch.backends", name="recbole_vae_plugin")
     if {entry.value for entry in entry_points} != {"recbole_vae_plugin.autoload:after_torch"}:
         raise Problem("the entry point for torch is missing or outdated; install the package again")
-    from recbole_vae_plugin.integration.registration import model_that_recbole_finds
+    from recbole_vae_plugin.integration.registration import model_found_by_recbole
 
     for name in MODELS:
-        yield f"{name}: {model_that_recbole_finds(name).__module__}"
+        yield f"{name}: {model_found_by_recbole(name).__module__}"
 
 
 def patches() -> Iterator[str]:
@@ -152,7 +152,7 @@ def patches() -> Iterator[str]:
         yield "none without RecBole"
         return
     from recbole_vae_plugin.integration.patching.applying import apply_postponed
-    from recbole_vae_plugin.integration.patching.patch import IN_FORCE, NOT_NEEDED
+    from recbole_vae_plugin.integration.patching.patch import APPLIED, NOT_NEEDED
     from recbole_vae_plugin.integration.patching.registry import in_order
 
     recbole_vae_plugin.register()
@@ -167,7 +167,7 @@ def patches() -> Iterator[str]:
     failed, outdated = [], []
     for patch in every:
         yield f"{patch.state}: {patch.name} ({patch.target}){reasons.get(patch.target, '')}"
-        if patch.state not in (IN_FORCE, NOT_NEEDED):
+        if patch.state not in (APPLIED, NOT_NEEDED):
             failed.append(patch.name)
         if differences := patch.differences():
             outdated.append(f"{patch.name}: {', '.join(differences)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_vae_plugin.cli import configs, doctor
 from recbole_vae_plugin.cli.errors import report as report_problem
-from recbole_vae_plugin.cli.terminal import nobody_reads, print_what_can_be_shown
+from recbole_vae_plugin.cli.terminal import discard_stdout, replace_unprintable_characters
 from recbole_vae_plugin.settings.validation import Refused
 
 EXAMPLES = """\
@@ -31,14 +31,14 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 refused, 130 interrupted."""
-    print_what_can_be_shown()
+    replace_unprintable_characters()
     options = parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # as in `recbole-vae configs | head`
-        nobody_reads()
+        discard_stdout()
         return 0
     except KeyboardInterrupt:
         goes_on = options.command in (compare, tune)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from recbole_vae_plugin.cli.errors import report
-from recbole_vae_plugin.cli.terminal import print_what_can_be_shown
+from recbole_vae_plugin.cli.terminal import replace_unprintable_characters
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.keys import builtin_models
-from recbole_vae_plugin.integration.distributed.launch import USUAL_PORT, check_processes, launch
+from recbole_vae_plugin.integration.distributed.launch import DEFAULT_PORT, check_processes, launch
 from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.training.resuming import checkpoint_to_resume
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
@@ -37,7 +37,7 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 1 failed, 2 refused."""
-    print_what_can_be_shown()
+    replace_unprintable_characters()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser().parse_known_args(arguments)
     try:
@@ -148,7 +148,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
     result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")
     result.add_argument(
-        "--port", help=f"port of the first machine (default {USUAL_PORT}; a free one where it is the only)"
+        "--port", help=f"port of the first machine (default {DEFAULT_PORT}; a free one where it is the only)"
     )
     result.add_argument(
         "--world_size", type=int, default=-1, help="processes on all machines (default nproc)"

@@ -25,7 +25,7 @@ def _plain(problem: UnicodeError) -> tuple[str, int]:
     return "".join(PLAIN.get(character, "?") for character in wrong), problem.end
 
 
-def print_what_can_be_shown() -> None:
+def replace_unprintable_characters() -> None:
     """Have characters that the terminal lacks printed as others, instead of an error at the end of a run."""
     codecs.register_error("plain", _plain)
     for stream in (sys.stdout, sys.stderr):
@@ -33,6 +33,6 @@ def print_what_can_be_shown() -> None:
             stream.reconfigure(errors="plain")
 
 
-def nobody_reads() -> None:
+def discard_stdout() -> None:
     """After a BrokenPipeError: let Python's own flush at exit go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,11 +1,10 @@
-"""Make RecBole know the models by name: lookup, defaults, data loaders, trainer."""
+"""Register the models with RecBole: lookup by name, defaults, data loaders, trainer."""
 
 from __future__ import annotations
 
 import sys
 import warnings
 from collections.abc import Callable
-
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-# these hold the patches
+# importing these collects the patches
 from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
 from recbole_vae_plugin.integration.data import held_out, parts, reading, saved  # noqa: F401
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.patching.applying import apply_patches, apply_postponed, undo_patches
-from recbole_vae_plugin.integration.patching.patch import IN_FORCE, Patch
+from recbole_vae_plugin.integration.patching.patch import APPLIED, Patch
 from recbole_vae_plugin.integration.patching.registry import PATCHES, extension
 from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.integration.repairs import (  # noqa: F401
@@ -34,20 +33,24 @@ from recbole_vae_plugin.integration.repairs import (  # noqa: F401
     ray_tune,
     startup,
 )
-from recbole_vae_plugin.integration.training import known_data, recording, resuming  # noqa: F401
+from recbole_vae_plugin.integration.training import checkpoint_identity, recording, resuming  # noqa: F401
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
 if TYPE_CHECKING:
     from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
     from recbole.data.dataset import Dataset
     from recbole.model.abstract_recommender import AbstractRecommender
+    from torch import Tensor
+
+    from recbole_vae_plugin.nn.interactions import Rows
 
 SUPPORTED, TESTED = SpecifierSet(">=1.2.1,<1.3", prereleases=True), SpecifierSet("==1.2.1")
 
 
 class ModelModule(ModuleType):
-    """Stands where RecBole looks a model up and hands out the class when it is asked for."""
+    """A module under the name where RecBole looks up a model; imports the class when it is accessed."""
 
     def __init__(self, name: str, model: str) -> None:
         super().__init__(name, f"{model} of recbole_vae_plugin.")
@@ -62,13 +65,13 @@ class ModelModule(ModuleType):
 
 
 def register() -> None:
-    """Register every model and arrange the repairs; harmless when done before.
+    """Register all models and apply the patches; calling it again has no effect.
 
-    Where there is no RecBole there is nothing to register with: what serves bundles works without.
+    It does nothing if RecBole is not installed: bundles can be served without it.
 
     Raises:
-        RegistrationError: the RecBole that is installed is not supported, or has a model of
-            one of our names.
+        RegistrationError: the installed RecBole is not supported, or already has a model with one of our
+            names.
     """
     if not has_recbole():
         return
@@ -76,7 +79,7 @@ def register() -> None:
         tested = check_version(version("recbole"))
     except PackageNotFoundError as problem:
         raise RegistrationError(
-            f"recbole can be imported, but is not installed as a package; run: {INSTALL_RECBOLE}"
+            f"recbole can be imported but is not an installed package; run: {INSTALL_RECBOLE}"
         ) from problem
     for name in MODELS:
         check_name_is_free(name)
@@ -84,15 +87,15 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo what :func:`register` has done: RecBole, and the libraries that it uses, are as they were."""
+    """Undo :func:`register`: restore RecBole, and the libraries that it uses."""
     undo_patches()
 
 
 def check_version(found: str) -> bool:
-    """Whether RecBole's version is one that was tested; if not, there is a warning.
+    """Whether this version of RecBole was tested; if not, warn.
 
     Raises:
-        RegistrationError: it is not supported.
+        RegistrationError: the version is not supported.
     """
     try:
         supported = Version(found) in SUPPORTED
@@ -106,22 +109,22 @@ def check_version(found: str) -> bool:
     if Version(found) in TESTED:
         return True
     warnings.warn(
-        f"recbole-vae-plugin was tested with RecBole 1.2.1, and not with {found}; what its patches were "
-        "read against is compared now, and by `recbole-vae doctor`",
+        f"recbole-vae-plugin was tested with RecBole 1.2.1, not with {found}; the functions that it patches "
+        "are now compared with those of 1.2.1, as `recbole-vae doctor` does",
         stacklevel=3,
     )
     return False
 
 
-def model_that_recbole_finds(name: str) -> type:
-    """The class that RecBole takes for a model's name."""
+def model_found_by_recbole(name: str) -> type:
+    """The class that RecBole finds for the name of a model."""
     from recbole.utils import get_model
 
     return get_model(name)
 
 
 def check_name_is_free(name: str) -> None:
-    """Raise :class:`RegistrationError` where somebody else already provides that model."""
+    """Raise :class:`RegistrationError` if RecBole or another package already has a model with that name."""
     own = next((package_folder("recbole") / "model").glob(f"*/{name.lower()}.py"), None)
     present = sys.modules.get(lookup_module(name))
     taken_by = None
@@ -131,39 +134,38 @@ def check_name_is_free(name: str) -> None:
         taken_by = f"another package ({present!r})"
     if taken_by:
         raise RegistrationError(
-            f"recbole-vae-plugin cannot register its model {name}: "
-            f"that name is already provided by {taken_by}."
+            f"recbole-vae-plugin cannot register its model {name}: the name is already taken by {taken_by}."
         )
 
 
 def lookup_module(name: str) -> str:
-    """Where ``recbole.utils.get_model`` looks for a model first."""
+    """The module in which ``recbole.utils.get_model`` looks for a model first."""
     return f"recbole.model.general_recommender.{name.lower()}"
 
 
 @extension("sys", extends=("modules",), reads={"recbole.utils.utils:get_model": "c9bf7a94"})
 def let_recbole_find_our_models(patch: Patch, system: ModuleType) -> None:
-    """RecBole looks for a model in a module that has the model's name."""
+    """RecBole looks for a model in a module with the model's name."""
     for name in MODELS:
-        place = lookup_module(name)
-        patch.put("modules", place, ModelModule(place, name))
+        module = lookup_module(name)
+        patch.put("modules", module, ModelModule(module, name))
 
 
 def provide_model(name: str) -> None:
-    """Have RecBole find a model that has been added to :data:`MODELS` since."""
+    """Let RecBole find a model that was added to :data:`MODELS` after :func:`register`."""
     patch = PATCHES["let_recbole_find_our_models"]
-    if patch.state == IN_FORCE:
+    if patch.state == APPLIED:
         patch.put("modules", lookup_module(name), ModelModule(lookup_module(name), name))
 
 
 @extension("recbole.config.configurator", replaces={"Config._update_internal_config_dict": "937409f9"})
 def read_defaults_of_our_models(patch: Patch, configurator: ModuleType) -> None:
-    """A model's defaults are taken right after RecBole's overall ones, so that the data set's
-    defaults, config files, dicts and the command line override it as they do for RecBole's."""
+    """The defaults of our models are read right after RecBole's overall ones, so that the data set's
+    defaults, config files, dicts and the command line override them as they do for RecBole's models."""
 
     @patch.wrap("Config._update_internal_config_dict")
-    def read_ours_too(read: Callable[..., Any], self: Config, file: str | Path) -> Any:
-        result = read(self, file)
+    def update_with_our_defaults(update: Callable[..., Any], self: Config, file: str) -> Any:
+        result = update(self, file)
         if Path(file).name == "overall.yaml" and self.model in MODELS:
             defaults = {key.name: key.plain_default for key in MODELS[self.model].every_key()}
             self.internal_config_dict.update(defaults)
@@ -179,7 +181,9 @@ def load_users_for_our_models(patch: Patch, data_utils: ModuleType) -> None:
     """RecBole has a fixed list of the models that train on users instead of interactions."""
 
     @patch.wrap("get_dataloader")
-    def get_dataloader_of_users(get_dataloader: Callable[..., Any], config: Config, phase: str) -> Any:
+    def get_dataloader_of_users(
+        get_dataloader: Callable[..., type[AbstractDataLoader]], config: Config, phase: str
+    ) -> type[AbstractDataLoader]:
         from recbole_vae_plugin.integration.data.loaders import loader_of_users
 
         ours = loader_of_users(config, phase) if config["model"] in MODELS else None
@@ -198,9 +202,9 @@ def load_users_for_our_models(patch: Patch, data_utils: ModuleType) -> None:
 
 @extension("recbole.trainer", adds=("__getattr__",), reads={"recbole.utils.utils:get_trainer": "aeced266"})
 def let_recbole_find_our_trainer(patch: Patch, trainer: ModuleType) -> None:
-    """RecBole takes ``recbole.trainer.<Model>Trainer`` where there is one."""
+    """RecBole uses ``recbole.trainer.<Model>Trainer`` if it exists."""
 
-    def find(name: str) -> Any:
+    def find(name: str) -> type:
         if name.removesuffix("Trainer") not in MODELS or not name.endswith("Trainer"):
             raise AttributeError(f"module {trainer.__name__!r} has no attribute {name!r}")
         from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
@@ -212,14 +216,14 @@ def let_recbole_find_our_trainer(patch: Patch, trainer: ModuleType) -> None:
 
 @extension("thop.profile", extends=("register_hooks",), read_against="thop 0.1.1")
 def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
-    """RecBole counts FLOPs by layer type; ours do the work of the entries that they read."""
+    """RecBole counts FLOPs by layer type, and does not know our sparse layers."""
     from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
     from recbole_vae_plugin.nn.linear import SharedBranch
 
-    def count_input(layer: Any, inputs: Any, output: Any) -> None:
+    def count_input(layer: Any, inputs: tuple[Rows, ...], output: Tensor) -> None:
         layer.total_ops += len(inputs[0].items) * layer.weight.shape[1]
 
-    def count_output(layer: Any, inputs: Any, output: Any) -> None:
+    def count_output(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         layer.total_ops += output.numel() * layer.in_features
 
     def count_linear(branch: SharedBranch, inputs: tuple, output: Any) -> None:
@@ -231,17 +235,17 @@ def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
 
 
 @extension("recbole.utils.utils", replaces={"get_flops": "e02477e4"})
-def count_operations_without_a_second_matrix(patch: Patch, utils: ModuleType) -> None:
-    """RecBole counts FLOPs on a copy of the model. A linear branch, whose matrix may be most of the memory,
-    is not copied."""
+def count_operations_without_copying_the_linear_branch(patch: Patch, utils: ModuleType) -> None:
+    """RecBole counts FLOPs on a copy of the model. The linear branch is not copied: its matrix may take up
+    most of the memory."""
     from recbole_vae_plugin.nn.linear import SharedBranch
 
     @patch.wrap("get_flops")
     def get_flops_with_shared_branch(
-        get_flops: Callable[..., Any], model: AbstractRecommender, *args: Any, **kwargs: Any
-    ) -> Any:
-        network = getattr(model, "network", None)
-        linear = getattr(network, "linear", None) if type(model).__name__ in MODELS else None
+        get_flops: Callable[..., float], model: AbstractRecommender, *args: Any, **kwargs: Any
+    ) -> float:
+        network: Any = getattr(model, "network", None) if type(model).__name__ in MODELS else None
+        linear = getattr(network, "linear", None)
         if linear is None:
             return get_flops(model, *args, **kwargs)
         network.linear = SharedBranch(linear)

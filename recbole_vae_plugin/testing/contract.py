@@ -179,13 +179,16 @@ class Contract:
         run = prepare(self.model, **variant)
         fit(run, epochs=1)
         other = prepare(self.model, **{**variant, "latent_dimension": 9})
-        with pytest.raises(ValueError, match="latent_dimension: 8 there, 9 here"):
+        with pytest.raises(ValueError, match="latent_dimension: 8 in the checkpoint, 9 in this run"):
             other.trainer.resume_checkpoint(run.trainer.saved_model_file)
 
     def test_resuming_from_another_model_is_refused_by_its_name(self, prepare, variant):
         run = prepare("MultiVAE")
         run.trainer.fit(run.train, saved=True)
-        with pytest.raises(ValueError, match=f"cannot resume .*: model: MultiVAE there, {self.model} here$"):
+        with pytest.raises(
+            ValueError,
+            match=f"cannot resume .*: model: MultiVAE in the checkpoint, {self.model} in this run$",
+        ):
             prepare(self.model, **variant).trainer.resume_checkpoint(run.trainer.saved_model_file)
 
     def test_loss_falls_and_planted_blocks_are_recovered(self, prepare, variant):

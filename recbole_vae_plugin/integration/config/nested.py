@@ -1,4 +1,4 @@
-"""Nested settings: ``eval_args``, filters, columns. RecBole accepts any key in them and ignores unknown ones."""
+"""Nested settings: ``eval_args``, filters, columns. RecBole accepts any key there, and ignores some."""
 
 from __future__ import annotations
 

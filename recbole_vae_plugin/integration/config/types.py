@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-
 from numbers import Real
 from pathlib import Path
 from types import ModuleType

@@ -1,1 +1,1 @@
-"""RecBole's data sets: reading, splitting, saving, and the loaders of the models here."""
+"""RecBole's data sets: reading, splitting, saving, and the data loaders of our models."""

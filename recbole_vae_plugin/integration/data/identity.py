@@ -1,7 +1,7 @@
-"""Which data a model was trained on, so that its weights are not used with others.
+"""The identity of the data that a model was trained on, so that its weights are not used with other data.
 
-RecBole numbers users and items in the order in which a file names them, and splits by a seed. The same
-file with its lines in another order gives every item another column of the weights.
+RecBole numbers users and items in the order in which they appear in a file, and splits by a seed. If the
+lines of the file are reordered, every item gets another column of the weights.
 """
 
 from __future__ import annotations
@@ -19,72 +19,80 @@ from recbole_vae_plugin.settings.validation import Refused
 if TYPE_CHECKING:
     from recbole.data.dataset import Dataset
 
-PARTS = {
+#: What is hashed -> what to say if the hashes differ.
+MESSAGES = {
     "items": "other items, or the same in another order",
     "users": "other users, or the same in another order",
-    "interactions": "another training part: another split, or changed interactions",
+    "interactions": "another training set: another split, or changed interactions",
 }
-BYTES = hashlib.sha256().digest_size
+DIGEST_SIZE = hashlib.sha256().digest_size
 
 
-def of_ids(ids: Sequence[str]) -> bytes:
+def hash_ids(ids: Sequence[str]) -> bytes:
     """A hash of ids in their order."""
     return hashlib.sha256("\0".join(map(str, ids)).encode()).digest()
 
 
-def of_interactions(interactions: Interactions) -> bytes:
-    """A hash of who has which items."""
-    found = hashlib.sha256(interactions.offsets.cpu().numpy())
-    found.update(interactions.items.cpu().numpy())
-    return found.digest()
+def hash_interactions(interactions: Interactions) -> bytes:
+    """A hash of all users' histories."""
+    digest = hashlib.sha256(interactions.offsets.cpu().numpy().data)
+    digest.update(interactions.items.cpu().numpy().data)
+    return digest.digest()
 
 
 def identity(items: Sequence[str], users: Sequence[str], interactions: Interactions) -> Tensor:
-    """What tells data sets apart: uint8 ``[96]``, three hashes.
+    """The identity of a data set: uint8 ``[96]``, three hashes.
 
     Args:
-        items, users: original ids, in the order of RecBole's internal ones.
-        interactions: the training part.
+        items: original item ids, in the order of RecBole's internal ones.
+        users: original user ids, in the order of RecBole's internal ones.
+        interactions: the training set.
     """
-    digest = of_ids(items) + of_ids(users) + of_interactions(interactions)
+    digest = hash_ids(items) + hash_ids(users) + hash_interactions(interactions)
     return torch.frombuffer(bytearray(digest), dtype=torch.uint8)
 
 
-def differences(there: Tensor, here: Tensor) -> list[str]:
-    """In words, what differs between the data of a checkpoint and that of a model."""
+def differences(saved: Tensor, current: Tensor) -> list[str]:
+    """Describe how the data of a checkpoint differs from that of a model.
+
+    Args:
+        saved: the checkpoint's :func:`identity`.
+        current: the model's.
+    """
+    starts = range(0, len(MESSAGES) * DIGEST_SIZE, DIGEST_SIZE)
     return [
-        words
-        for number, words in enumerate(PARTS.values())
-        if not torch.equal(*(each.cpu()[number * BYTES : (number + 1) * BYTES] for each in (there, here)))
+        message
+        for message, start in zip(MESSAGES.values(), starts)
+        if not torch.equal(*(digests.cpu()[start : start + DIGEST_SIZE] for digests in (saved, current)))
     ]
 
 
-def refuse_other_data(differing: Iterable[str], way_on: str = "") -> None:
-    """Refuse weights of other data.
+def refuse_other_data(differing: Iterable[str], alternative: str = "") -> None:
+    """Refuse weights that were trained on other data.
 
     Args:
-        differing: in words, what differs; nothing where the data is the same.
-        way_on: what else there is to do with such weights.
+        differing: descriptions of the differences, if any.
+        alternative: what else can be done with such weights.
 
     Raises:
-        ValueError: something differs.
+        ValueError: there is a difference.
     """
     if differing := list(differing):
         raise Refused(
-            "the weights were trained on other data than the model is built on; it has "
-            f"{' and '.join(differing)}. Load them with the data, filters, split and seed of then{way_on}"
+            "the weights were trained on other data than this model's, which has "
+            f"{' and '.join(differing)}. Load them with the same data, filters, split and seed{alternative}"
         )
 
 
-def identity_of(dataset: Dataset) -> dict[str, bytes]:
-    """What tells a training part of RecBole from others: a hash of each field's ids, and of who has what.
+def field_hashes(dataset: Dataset) -> dict[str, bytes]:
+    """The identity of a RecBole training set for any model: hashes of the ids and of the interactions.
 
-    A model may read any field of tokens; sets without users and items have nothing else.
+    A model may read any token field; some data sets have neither users nor items.
     """
     names = {dataset.iid_field: "items", dataset.uid_field: "users"}
-    hashes = {names.get(field, field): of_ids(ids) for field, ids in dataset.field2id_token.items()}
+    hashes = {str(names.get(field, field)): hash_ids(ids) for field, ids in dataset.field2id_token.items()}
     if dataset.uid_field and dataset.iid_field:
-        had = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
-        interactions = Interactions(*had, dataset.user_num, dataset.item_num)
-        hashes["interactions"] = of_interactions(interactions)
+        users, items = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+        interactions = Interactions(users, items, dataset.user_num, dataset.item_num)
+        hashes["interactions"] = hash_interactions(interactions)
     return hashes

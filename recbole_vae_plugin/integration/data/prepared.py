@@ -1,4 +1,4 @@
-"""Data sets loaded and split once, for all runs that share them."""
+"""Data sets that are loaded and split once for all runs that share them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import hashlib
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from recbole.data import create_dataset, data_preparation
@@ -15,77 +15,86 @@ from recbole.utils import ModelType, init_seed
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_vae_plugin.integration.data.parts import refuse_empty_parts
-from recbole_vae_plugin.integration.data.saved import MORE_ARGUMENTS
+from recbole_vae_plugin.integration.data.saved import DATASET_KEYS
 from recbole_vae_plugin.integration.repairs.evaluation import check_lists
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import replacing
 
 if TYPE_CHECKING:
     from recbole.config import Config
+    from recbole.data.dataloader import AbstractDataLoader
+    from recbole.data.dataset import Dataset
 
-#: Keys that leave out interactions, for messages about what is left.
+    #: A data set, and its parts for training, validation and test.
+    Split = tuple[Dataset, list[Dataset]]
+    Loaders = tuple[AbstractDataLoader, AbstractDataLoader, AbstractDataLoader]
+
+#: Keys that filter interactions, for error messages.
 FILTERS = ("val_interval", "user_inter_num_interval", "item_inter_num_interval", "threshold")
 
 
 class PreparedData:
-    """Keeps the split that was used last, and shares all with the other processes of a run.
+    """Keeps the last split that was used, and shares all splits with the other processes of a run.
 
-    A split equals the one RecBole makes with ``seed`` set to the split's seed, whatever the
-    seed of the model.
+    A split equals the one that RecBole makes if ``seed`` is the split's seed, whatever the model's seed.
 
     Args:
-        cache: a folder of this run alone, since what lies there is unpickled; ``None`` where there
+        cache: a folder that only this run can write to, since its files are unpickled; ``None`` if there
             are no other processes.
     """
 
     def __init__(self, cache: Path | None = None) -> None:
         self._cache = cache
-        self._key = None
-        self._dataset, self._parts = None, ()
+        self._key: str | None = None
+        self._split: Split | None = None
 
-    def loaders(self, config: Config, split_seed: int) -> tuple:
-        """RecBole's data set and its three loaders for a run's ``Config``."""
+    def loaders(self, config: Config, split_seed: int) -> tuple[Dataset, Loaders]:
+        """RecBole's data set and its loaders for training, validation and test, for a run's ``Config``."""
         key = split_key(config, split_seed)
-        if key != self._key:
-            self._key = None
-            self._dataset, self._parts = self._load_or_make(key, config, split_seed)
+        if self._split is None or key != self._key:
+            self._split = None  # free the old one first
+            self._split = self._load_cached(key, config, split_seed)
             self._key = key
-        dataset = copy.copy(self._dataset)
+        whole, parts = self._split
+        dataset = copy.copy(whole)
         dataset.config = config
-        parts = [fresh(part, config) for part in self._parts]
-        dataset.build = lambda: parts
+        copies = [independent_copy(part, config) for part in parts]
+        dataset.build = lambda: copies
         return dataset, data_preparation(config, dataset)
 
-    def _load_or_make(self, key: str, config: Config, split_seed: int) -> tuple:
+    def _load_cached(self, key: str, config: Config, split_seed: int) -> Split:
         if self._cache is None:
-            return make(config, split_seed)
+            return load_and_split(config, split_seed)
         file = self._cache / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pickle"
         with FileLock(f"{file}.lock"):
             if file.exists():
                 with file.open("rb") as stream:
                     return pickle.load(stream)
-            prepared = make(config, split_seed)
+            split = load_and_split(config, split_seed)
             with replacing(file) as partial, partial.open("wb") as stream:
-                pickle.dump(prepared, stream, protocol=pickle.HIGHEST_PROTOCOL)
-        return prepared
+                pickle.dump(split, stream, protocol=pickle.HIGHEST_PROTOCOL)
+        return split
 
 
-def check_data(config: Config, split_seed: int, prepared: set[str]) -> None:
-    """Refuse settings that do not fit the data, by loading and splitting it as the runs will. A data set
-    that RecBole is yet to download is left to them.
+def check_data(config: Config, split_seed: int, checked: set[str]) -> None:
+    """Refuse settings that do not match the data, by loading and splitting it as the runs will.
+
+    Data sets that RecBole has not downloaded yet are not checked.
 
     Args:
-        prepared: keys of what has been found to be in order, which is passed over and added to.
+        config: RecBole's ``Config``.
+        split_seed: the seed of the split.
+        checked: keys of the splits already checked, which are skipped; the key of this one is added.
 
     Raises:
-        Refused: names the key, the value and what is allowed, or says in RecBole's words what is wrong.
+        Refused: names the key, the value and what is allowed, or gives RecBole's message.
     """
     key = split_key(config, split_seed)
-    if key in prepared or not Path(config["data_path"]).exists():
+    if key in checked or not Path(config["data_path"]).exists():
         return
     config["save_dataset"] = False
     try:
-        dataset, parts = make(config, split_seed)
+        dataset, parts = load_and_split(config, split_seed)
     except Refused:
         raise
     except ValueError as problem:
@@ -93,26 +102,26 @@ def check_data(config: Config, split_seed: int, prepared: set[str]) -> None:
         raise Refused(f"dataset: {config['dataset']}: {problem}{filters}") from problem
     check_lists(config, dataset)
     refuse_empty_parts(config, *parts[1:])
-    prepared.add(key)
+    checked.add(key)
 
 
-def make(config: Config, split_seed: int) -> tuple:
-    """Load and split, as RecBole's quick start does."""
+def load_and_split(config: Config, split_seed: int) -> Split:
+    """Load and split a data set as RecBole's quick start does."""
     init_seed(split_seed, config["reproducibility"])
     dataset = create_dataset(config)
     return dataset, dataset.build()
 
 
-def fresh(part: Any, config: Config) -> Any:
-    """A part of the split that may be sorted and extended without the next run's noticing."""
+def independent_copy(part: Dataset, config: Config) -> Dataset:
+    """A copy of a part of a split that one run may sort and extend without affecting the next."""
     result = part.copy(Interaction(dict(part.inter_feat.interaction)))
     result.config = config
     return result
 
 
 def split_key(config: Config, split_seed: int) -> str:
-    """Equal for runs that load and split the same data in the same way."""
-    plain = config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL)
-    kind = "general" if plain else config["model"]
-    values = [config[key] for key in (*MORE_ARGUMENTS, *dataset_arguments)]
-    return repr((kind, split_seed, values))
+    """A key that is equal for runs that load and split the same data in the same way."""
+    general = config["MODEL_TYPE"] in (ModelType.GENERAL, ModelType.TRADITIONAL)
+    model_type = "general" if general else config["model"]
+    values = [config[key] for key in (*DATASET_KEYS, *dataset_arguments)]
+    return repr((model_type, split_seed, values))

@@ -1,7 +1,8 @@
-"""Saved data sets and loaders are used only where all that shaped them is the same.
+"""Saved data sets and loaders are reused only if they were made from the same settings and files.
 
-RecBole takes what an earlier run saved in the folder of checkpoints, whatever split or file this run asks
-for. Here each saved file has a note of what it was made from, beside it, and is made anew where that differs.
+RecBole uses whatever an earlier run saved in the folder of checkpoints, even if this run has another split
+or other files. Here, a fingerprint of settings and data files is saved next to each file, and the data is
+prepared again if it differs.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -22,9 +24,10 @@ from recbole_vae_plugin.system.atomic import replacing, write_text
 if TYPE_CHECKING:
     from recbole.config import Config
     from recbole.data.dataloader import AbstractDataLoader
+    from recbole.data.dataset import Dataset
 
-#: Keys that RecBole's data sets read besides those in its list of them.
-MORE_ARGUMENTS = (
+#: Keys that RecBole's data sets read, in addition to those in its ``dataset_arguments``.
+DATASET_KEYS = (
     "dataset",
     "data_path",
     "eval_args",
@@ -38,47 +41,53 @@ MORE_ARGUMENTS = (
     "entity_kg_num_interval",
     "relation_kg_num_interval",
 )
-#: What a loader holds besides the split.
-OF_LOADERS = ("model", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "shuffle")
+#: Further keys on which the loaders depend.
+LOADER_KEYS = ("model", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "shuffle")
 NO_FILE = os.path.join(os.sep, "nowhere", "no saved file")
 
 
-def shaped_by(config: Config, more: tuple[str, ...] = ()) -> str:
-    """A fingerprint of the keys and of the content of the files that a data set is made from."""
+def fingerprint_of(config: Config, additional: tuple[str, ...] = ()) -> str:
+    """A hash of the settings and files from which a data set is made.
+
+    Args:
+        config: RecBole's ``Config``.
+        additional: keys besides those of data sets.
+    """
     from recbole.utils.argument_list import dataset_arguments
 
-    keys = [*MORE_ARGUMENTS, *dataset_arguments, "seed", "MODEL_TYPE", *more]
+    keys = [*DATASET_KEYS, *dataset_arguments, "seed", "MODEL_TYPE", *additional]
     settings = {key: config[key] for key in keys if key != "data_path"}
-    found = hashlib.sha256(repr(sorted(settings.items(), key=str)).encode())
+    digest = hashlib.sha256(repr(sorted(settings.items(), key=str)).encode())
     folder = Path(config["data_path"])
     for file in sorted(folder.glob(f"{config['dataset']}.*")) if folder.is_dir() else ():
-        found.update(file.name.encode())
+        digest.update(file.name.encode())
         with file.open("rb") as stream:
-            found.update(hashlib.file_digest(stream, "sha256").digest())
-    return found.hexdigest()
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
 
 
-def note_of(file: str | Path) -> Path:
-    """Where it is noted what a saved file was made from."""
+def fingerprint_file(file: str | Path) -> Path:
+    """The path of the fingerprint of a saved file."""
     return Path(f"{file}.made-from")
 
 
 def is_current(file: str | Path, fingerprint: str) -> bool:
-    """Whether a saved file was made from what the fingerprint stands for; else the log says so."""
-    note = note_of(file)
-    if note.is_file() and note.read_text(encoding="utf-8").strip() == fingerprint:
+    """Whether a saved file has this fingerprint; if not, log a warning."""
+    saved = fingerprint_file(file)
+    if saved.is_file() and saved.read_text(encoding="utf-8").strip() == fingerprint:
         return True
-    why = "made from other settings or files" if note.is_file() else "without a note of what it was made from"
-    logging.getLogger().warning(f"{file} is {why}; it is not used, and the data is prepared anew")
+    reason = "was made from other settings or files" if saved.is_file() else "has no fingerprint"
+    logging.getLogger().warning(f"{file} {reason}; it is ignored, and the data is prepared again")
     return False
 
 
-def default_file(config: Config, of: str) -> str:
-    return os.path.join(config["checkpoint_dir"], f"{config['dataset']}-{of}.pth")
+def default_path(config: Config, name: str) -> str:
+    """The path that RecBole uses for a saved data set or loader if the config names none."""
+    return os.path.join(config["checkpoint_dir"], f"{config['dataset']}-{name}.pth")
 
 
-def class_of_data_set(config: Config) -> str:
-    """The name of the class of data sets that RecBole takes for a model."""
+def dataset_class_name(config: Config) -> str:
+    """The name of the data set class that RecBole uses for a model."""
     from recbole.data import dataset
     from recbole.utils import ModelType
 
@@ -88,20 +97,20 @@ def class_of_data_set(config: Config) -> str:
 
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset.save": "7e82a8f2"})
-def save_data_sets_whole_and_once(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole's ranks write one file at the same time, and a run that is killed leaves half of it."""
+def save_datasets_atomically_on_first_rank(patch: Patch, dataset: ModuleType) -> None:
+    """RecBole's ranks write the same file at the same time, and a killed run leaves a partial file."""
 
-    def save(self: Any) -> None:
-        from recbole_vae_plugin.integration.distributed.ranks import place
+    def save(self: Dataset) -> None:
+        from recbole_vae_plugin.integration.distributed.ranks import is_first_rank
 
-        if place(self.config)[0] != 0:
+        if not is_first_rank(self.config):
             return
-        file = Path(default_file(self.config, type(self).__name__))
+        file = Path(default_path(self.config, type(self).__name__))
         self.logger.info(dataset.set_color("Saving filtered dataset into ", "pink") + f"[{file}]")
-        note_of(file).unlink(missing_ok=True)
+        fingerprint_file(file).unlink(missing_ok=True)
         with replacing(file) as partial, partial.open("wb") as stream:
             pickle.dump(self, stream)
-        write_text(note_of(file), shaped_by(self.config))
+        write_text(fingerprint_file(file), fingerprint_of(self.config))
 
     patch.replace("Dataset.save", save)
 
@@ -115,42 +124,44 @@ def save_data_sets_whole_and_once(patch: Patch, dataset: ModuleType) -> None:
     },
     after=("keep_generators_when_saving_dataloaders",),
 )
-def use_saved_data_only_where_it_fits(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole compares some of the settings and none of the files."""
+def use_saved_data_only_if_current(patch: Patch, data_utils: ModuleType) -> None:
+    """RecBole compares some of the settings, and no files."""
 
     @patch.wrap("create_dataset")
-    def create_current_dataset(create: Callable[..., Any], config: Config) -> Any:
-        file = config["dataset_save_path"] or default_file(config, class_of_data_set(config))
-        if not os.path.exists(file) or is_current(file, shaped_by(config)):
+    def create_current_dataset(create: Callable[..., Dataset], config: Config) -> Dataset:
+        file = config["dataset_save_path"] or default_path(config, dataset_class_name(config))
+        if not os.path.exists(file) or is_current(file, fingerprint_of(config)):
             return create(config)
-        return with_key(config, "dataset_save_path", NO_FILE, create)
+        with overriding(config, "dataset_save_path", NO_FILE):
+            return create(config)
 
     @patch.wrap("load_split_dataloaders")
     def load_current_loaders(load: Callable[..., Any], config: Config) -> Any:
-        file = config["dataloaders_save_path"] or default_file(config, f"for-{config['model']}-dataloader")
-        if not os.path.exists(file) or not is_current(file, shaped_by(config, OF_LOADERS)):
+        file = config["dataloaders_save_path"] or default_path(config, f"for-{config['model']}-dataloader")
+        if not os.path.exists(file) or not is_current(file, fingerprint_of(config, LOADER_KEYS)):
             return None
         return load(config)
 
     @patch.wrap("save_split_dataloaders")
-    def save_with_note(
-        save: Callable[..., Any], config: Config, dataloaders: tuple[AbstractDataLoader, ...]
+    def save_with_fingerprint(
+        save: Callable[..., None], config: Config, dataloaders: tuple[AbstractDataLoader, ...]
     ) -> None:
-        from recbole_vae_plugin.integration.distributed.ranks import place
+        from recbole_vae_plugin.integration.distributed.ranks import is_first_rank
 
-        if place(config)[0] != 0:
+        if not is_first_rank(config):
             return
-        note = note_of(default_file(config, f"for-{config['model']}-dataloader"))
-        note.unlink(missing_ok=True)
+        fingerprint = fingerprint_file(default_path(config, f"for-{config['model']}-dataloader"))
+        fingerprint.unlink(missing_ok=True)
         save(config, dataloaders)
-        write_text(note, shaped_by(config, OF_LOADERS))
+        write_text(fingerprint, fingerprint_of(config, LOADER_KEYS))
 
 
-def with_key(config: Config, key: str, value: Any, function: Any) -> Any:
-    """``function(config)`` with another value of a key while it runs."""
+@contextmanager
+def overriding(config: Config, key: str, value: Any) -> Iterator[None]:
+    """Give a key another value while this is open."""
     former = config[key]
     config[key] = value
     try:
-        return function(config)
+        yield
     finally:
         config[key] = former

@@ -1,10 +1,10 @@
-"""What the items of a data set are called, from RecBole's ``.item`` file."""
+"""The titles of a data set's items, from RecBole's ``.item`` file."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,38 +13,37 @@ from recbole_vae_plugin.settings.validation import refuse
 if TYPE_CHECKING:
     from recbole.config import Config
 
-#: A field of text whose name holds one of these says what an item is called; the first wins.
-TELLING = ("title", "name")
+#: A token field whose name contains one of these holds the titles; the first has precedence.
+TITLE_WORDS = ("title", "name")
 
 
 def titles_of(config: Config, names: Sequence[str], field: str | None = None) -> list[str | None] | None:
-    """The title of each item, or ``None`` where the data set tells none.
+    """The title of each item; ``None`` if the data set has no titles.
 
-    The file is read beside the data set, since a model of interactions does not load it.
+    The file is read here because RecBole does not load it for models of interactions only.
 
     Args:
         config: RecBole's ``Config``.
         names: original item ids.
-        field: the field to read; ``None`` looks for one of text that is called a title or a name.
+        field: the field to read; by default a token field whose name contains "title" or "name".
 
     Raises:
         ValueError: there is no such field.
     """
     file = Path(config["data_path"], f"{config['dataset']}.item")
-    options = {"sep": config["field_separator"], "encoding": config["encoding"], "dtype": str}
-    # an item may be called None or NA
+    options: dict[str, Any] = {"sep": config["field_separator"], "encoding": config["encoding"], "dtype": str}
+    # a title may be "None" or "NA"
     options["keep_default_na"] = False
     header = list(pd.read_csv(file, nrows=0, **options)) if file.is_file() else []
     columns = {column.partition(":")[0]: column for column in header}
     if field is None:
-        text = [name for name, column in columns.items() if column.partition(":")[2].startswith("token")]
-        telling = [name for part in TELLING for name in text if part in name]
-        field = next(iter(telling), None)
+        tokens = [name for name, column in columns.items() if column.partition(":")[2].startswith("token")]
+        field = next((name for word in TITLE_WORDS for name in tokens if word in name), None)
     elif field not in columns:
         refuse("--titles", field, ", ".join(columns) or f"nothing, since there is no {file.name}")
     if field is None or config["ITEM_ID_FIELD"] not in columns:
         return None
-    wanted = [columns[config["ITEM_ID_FIELD"]], columns[field]]
-    table = pd.read_csv(file, usecols=wanted, **options)
-    titles = dict(zip(table[wanted[0]], table[wanted[1]]))
+    id_column, title_column = columns[config["ITEM_ID_FIELD"]], columns[field]
+    table = pd.read_csv(file, usecols=[id_column, title_column], **options)
+    titles = dict(zip(table[id_column], table[title_column]))
     return [titles.get(name) or None for name in names]

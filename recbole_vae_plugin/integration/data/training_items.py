@@ -1,4 +1,4 @@
-"""The items of a training part and how many users had each, for checkpoints that do not hold them."""
+"""The items of a training set and their popularity, for checkpoints that do not contain them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def items_of_data_set(config: Config) -> tuple[list[str], list[int]]:
-    """Original ids and numbers of users of the items of a training part, made anew."""
+    """The items' original ids and their numbers of users, from the data set, split again as in training."""
     print(
-        "warning: a checkpoint of before version 0.2 does not know its items; the recommendations are right "
-        "only if the data set's files are as they were when the model was trained",
+        "warning: a checkpoint from before version 0.2 does not contain the items' ids; the recommendations "
+        "are correct only if the files of the data set have not changed since the model was trained",
         file=sys.stderr,
     )
     init_seed(config["seed"], config["reproducibility"])

@@ -1,1 +1,1 @@
-"""One run in several processes."""
+"""Data-parallel runs: one run in several processes."""

@@ -1,1 +1,1 @@
-"""What RecBole's evaluation computes from scores: collecting and metrics."""
+"""RecBole's evaluation: what is collected from scores, and metrics."""

@@ -1,2 +1,2 @@
-"""Patching another package as a trade: each patch is declared, has its place in an order, is compared with
-what it was read against, and can be undone."""
+"""Patching of another package: patches are declared, ordered, compared with the source they were written
+against, and can be undone."""

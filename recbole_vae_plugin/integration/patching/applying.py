@@ -1,6 +1,6 @@
-"""Patch a module as soon as it has been imported, and not before.
+"""Apply each patch as soon as its target has been imported, and no earlier.
 
-So that importing this package stays cheap and the order of imports does not matter.
+This keeps the import of this package cheap, and makes the order of imports irrelevant.
 """
 
 from __future__ import annotations
@@ -16,55 +16,55 @@ import wrapt
 from recbole_vae_plugin.integration.patching.patch import WAITING, Patch, is_loading
 from recbole_vae_plugin.integration.patching.registry import in_order
 
-#: Patches that are to be applied when their target is there.
-_arranged: set[Patch] = set()
-#: Those that have been, in that order.
+#: Patches that are applied, or will be once their target is imported.
+_scheduled: set[Patch] = set()
+#: Those already applied, in that order.
 _applied: list[Patch] = []
-#: Those whose target was being imported when they were arranged.
+#: Those whose target was being imported when they were scheduled.
 _postponed: list[Patch] = []
 
 
 def apply_patches(compare_sources: bool = False) -> None:
-    """Patch what is loaded now and arrange for the rest. Doing it twice does it once.
+    """Patch the modules already imported, and schedule the other patches; calling it again has no effect.
 
     Args:
-        compare_sources: warn of a patch whose target is not what it was read against.
+        compare_sources: warn about each patch whose target differs from the source it was written against.
     """
     for patch in in_order():
-        if patch in _arranged:
+        if patch in _scheduled:
             continue
-        _arranged.add(patch)
+        _scheduled.add(patch)
         if compare_sources and (differences := patch.differences()):
             warnings.warn(
-                f"recbole-vae-plugin: {patch.name} patches {patch.target} and was read against "
-                f"{patch.read_against}; here {', '.join(differences)}",
+                f"recbole-vae-plugin: the patch {patch.name} of {patch.target} was written for "
+                f"{patch.read_against}, which differs from the installed version: {', '.join(differences)}",
                 stacklevel=2,
             )
-        # torch loads this package in the middle of RecBole's own imports where RecBole
-        # was imported first; a half-made module has nothing to patch yet.
+        # If RecBole is imported first, torch loads this package in the middle of RecBole's own imports;
+        # a partially imported module has nothing to patch yet.
         if is_loading(patch.target):
             _postponed.append(patch)
-            sys.modules[patch.target].__class__ = HalfMade
+            sys.modules[patch.target].__class__ = PartiallyImported
         else:
             _apply_when_imported(patch)
 
 
 def undo_patches() -> None:
-    """Undo every patch, the last one first; those that wait for an import are not applied any more."""
+    """Undo all patches, the last one first; those still waiting for an import are cancelled."""
     while _applied:
         _applied.pop().undo()
-    for patch in _arranged:
-        patch.state = WAITING  # also of one that failed
-    _arranged.clear()
+    for patch in _scheduled:
+        patch.state = WAITING  # even if it had failed
+    _scheduled.clear()
     _postponed.clear()
 
 
 def apply_postponed() -> None:
-    """Patch the modules whose import has ended since :func:`apply_patches`."""
+    """Patch the modules whose import has finished since :func:`apply_patches`."""
     for patch in _postponed[:]:
         if not is_loading(patch.target):
             _postponed.remove(patch)
-            # an import that failed is waited for again
+            # if that import failed, this waits for the next one
             _apply_when_imported(patch)
 
 
@@ -73,18 +73,18 @@ def _apply_when_imported(patch: Patch) -> None:
 
 
 def _apply(patch: Patch, module: ModuleType) -> None:
-    # no hook can be taken back: one may be left from before an undo_patches
-    if patch in _arranged and patch.state == WAITING:
+    # import hooks cannot be removed: this one may date from before undo_patches
+    if patch in _scheduled and patch.state == WAITING:
         patch.apply(module)
         _applied.append(patch)
 
 
-class HalfMade(ModuleType):
-    """A module whose import has not ended yet: who reads a name from it afterwards finds it patched."""
+class PartiallyImported(ModuleType):
+    """A module that is still being imported; it is patched when a name is first read after the import."""
 
     def __getattribute__(self, name: str) -> Any:
         read = ModuleType.__getattribute__
         if not read(self, "__spec__")._initializing:
-            self.__class__ = ModuleType
+            super().__setattr__("__class__", ModuleType)
             apply_postponed()
         return read(self, name)

@@ -1,8 +1,8 @@
-"""One patch: what it changes in RecBole or another library, what it was read against, and its undoing.
+"""A patch: what it changes in RecBole or another library, against which source, and how to undo it.
 
-A patch is a function, called with its :class:`Patch` and its target when the target has been imported. It
-changes things through the former only, so that each change is declared and remembered with what was there.
-Things are named by paths: ``"Trainer.fit"`` of the target, or ``"torch:load"`` of another module.
+A patch is a function that is called with its :class:`Patch` and its target once the target has been imported.
+It makes changes only through its :class:`Patch`, so that all changes are declared and can be undone.
+Attributes are named by paths: ``"Trainer.fit"`` in the target, or ``"torch:load"`` in another module.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from typing import Any
 
 from recbole_vae_plugin.integration.patching.sources import fingerprint
 
-WAITING, IN_FORCE, NOT_NEEDED = "waiting", "in force", "not needed"
+WAITING, APPLIED, NOT_NEEDED = "waiting", "applied", "not needed"
 ABSENT = object()
 
 
 @dataclass(eq=False)
 class Patch:
-    """A function that patches a module, and what has become of it.
+    """A function that patches a module, and its state.
 
     Attributes:
-        kind: ``repair`` of something that is wrong, or ``extension``.
+        kind: ``repair`` of a defect, or ``extension``.
         target: name of the module that is patched.
-        function: is called with the patch and the module; returns ``False`` where the installed versions
-            need no patch.
+        function: called with the patch and the module; returns ``False`` if the installed versions do not
+            need the patch.
         replaces: path of each function that is replaced or wrapped -> fingerprint of its source
-            (:func:`.sources.fingerprint`), or ``None`` for what RecBole does not define itself.
-        adds: paths of attributes that were not there before.
-        extends: paths of lists and dicts that entries are put into.
-        reads: path of what else the patch relies on -> fingerprint.
-        after: names of patches of the same target that must have been applied before.
-        read_against: the releases that the patch was written for.
-        state: ``waiting`` until the module has been imported, then ``in force``, ``not needed``, or
-            the reason why it failed.
+            (:func:`.sources.fingerprint`), or ``None`` if the module only imports it.
+        adds: paths of new attributes.
+        extends: paths of lists and dicts to which entries are added.
+        reads: path of other code on which the patch relies -> fingerprint.
+        after: names of patches of the same target that must be applied first.
+        read_against: the releases for which the patch was written.
+        state: ``waiting`` until the module has been imported, then ``applied``, ``not needed``, or the
+            reason why it failed.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Patch:
         return self.function.__name__
 
     def apply(self, module: ModuleType) -> None:
-        """Change what is to be changed, all of it or, where that fails, nothing."""
+        """Make all changes, or none if one of them fails."""
         self._module = module
         try:
             needed = self.function(self, module)
@@ -68,37 +68,40 @@ class Patch:
             self.undo()
             self.state = f"failed: {type(problem).__name__}: {problem}"
             raise
-        self.state = NOT_NEEDED if needed is False else IN_FORCE
+        self.state = NOT_NEEDED if needed is False else APPLIED
 
     def undo(self) -> None:
-        """Put back what was there, the last change first."""
+        """Revert all changes, the last one first."""
         while self._changes:
             self._changes.pop()()
         self.state = WAITING
 
     def differences(self) -> list[str]:
-        """What of this patch's is not what it was read against, such as ``Trainer.fit (is 1a2b3c4d)``."""
-        found = []
+        """The paths whose source differs from the one the patch was written against.
+
+        An entry looks like ``Trainer.fit (is 1a2b3c4d)``.
+        """
+        result = []
         for path, expected in {**self.replaces, **self.reads}.items():
             module, _, attributes = path.rpartition(":")
-            is_now = fingerprint(module or self.target, attributes) if expected else None
-            if is_now != expected:
-                found.append(f"{path} ({f'is {is_now}' if is_now else 'is not there'})")
-        return found
+            actual = fingerprint(module or self.target, attributes) if expected else None
+            if actual != expected:
+                result.append(f"{path} ({f'is {actual}' if actual else 'does not exist'})")
+        return result
 
-    def former(self, path: str) -> Any:
-        """What is at a path now."""
+    def current(self, path: str) -> Any:
+        """The present value at a path."""
         owner, name = self._find(path)
         return getattr(owner, name)
 
     def replace(self, path: str, value: Any) -> None:
-        """Put a value at a path, and in all of RecBole's modules that have imported what was there."""
+        """Set the value at a path, also in all modules of RecBole that have imported the former value."""
         if path not in self.replaces and path not in self.adds:
             raise LookupError(f"{self.name} does not declare that it changes {path}")
         owner, name = self._find(path)
         former = vars(owner).get(name, ABSENT)
         setattr(owner, name, value)
-        # from a module whose import has not ended nobody has imported anything yet
+        # nothing can have been imported yet from a module that is still being imported
         if (
             isinstance(owner, ModuleType)
             and getattr(former, "__module__", None) == owner.__name__
@@ -108,10 +111,10 @@ class Patch:
         self._changes.append(lambda: self._put_back(path, value, former))
 
     def wrap(self, path: str) -> Callable[[Callable], Callable]:
-        """Decorate a function to be called in place of the one at a path, with that one as first argument."""
+        """Decorate a function that replaces the one at a path, which it gets as its first argument."""
 
         def decorate(function: Callable) -> Callable:
-            former = self.former(path)
+            former = self.current(path)
 
             @functools.wraps(former)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -123,8 +126,8 @@ class Patch:
         return decorate
 
     def put(self, path: str, key: Any, value: Any) -> None:
-        """Put an entry into the dict at a path."""
-        entries: MutableMapping = self._container(path)
+        """Set an entry of the dict at a path."""
+        entries: MutableMapping[Any, Any] = self._container(path)
         former = entries.get(key, ABSENT)
         entries[key] = value
 
@@ -138,13 +141,13 @@ class Patch:
         self._changes.append(put_back)
 
     def insert(self, path: str, entry: Any) -> None:
-        """Put an entry before all others into the list at a path."""
-        entries: list = self._container(path)
+        """Insert an entry at the front of the list at a path."""
+        entries: list[Any] = self._container(path)
         entries.insert(0, entry)
         self._changes.append(lambda: _remove(entries, entry))
 
     def ignore_warnings(self, **which: Any) -> None:
-        """As ``warnings.filterwarnings("ignore", ...)``."""
+        """Call ``warnings.filterwarnings("ignore", ...)`` until the patch is undone."""
         filters: list[Any] = self._container("warnings:filters")
         before = filters[:]
         warnings.filterwarnings("ignore", **which)
@@ -153,13 +156,13 @@ class Patch:
             self._changes.append(lambda: _remove(filters, added))
 
     def on_undo(self, function: Callable[[], None]) -> None:
-        """Have a function called when the patch is undone."""
+        """Register a function to be called when the patch is undone."""
         self._changes.append(function)
 
     def _container(self, path: str) -> Any:
         if path not in self.extends:
             raise LookupError(f"{self.name} does not declare that it extends {path}")
-        return self.former(path)
+        return self.current(path)
 
     def _find(self, path: str) -> tuple[Any, str]:
         module, _, attributes = path.rpartition(":")
@@ -170,8 +173,10 @@ class Patch:
     def _put_back(self, path: str, value: Any, former: Any) -> None:
         owner, name = self._find(path)
         if vars(owner).get(name, ABSENT) is not value:
-            # what others have put on top may call ours, which they hold
-            warnings.warn(f"{path} of {self.target} was changed by others and stays as it is", stacklevel=2)
+            # whatever has replaced our value may hold a reference to it
+            warnings.warn(
+                f"cannot undo the patch of {path} in {self.target}: it has been changed since", stacklevel=2
+            )
         elif former is ABSENT:
             delattr(owner, name)
         else:
@@ -181,7 +186,7 @@ class Patch:
 
 
 def is_loading(module_name: str) -> bool:
-    """Whether the module's import has begun and not ended."""
+    """Whether the module is being imported at the moment."""
     spec = getattr(sys.modules.get(module_name), "__spec__", None)
     return bool(getattr(spec, "_initializing", False))
 
@@ -192,17 +197,17 @@ def _remove(entries: list, entry: Any) -> None:
 
 
 def _replace_imported(former: Any, value: Any) -> None:
-    """Put a value where RecBole's modules, and ours, have imported another one by name."""
+    """Replace a value in all modules of RecBole, and ours, that have imported it by name."""
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("recbole") and isinstance(module, ModuleType):
-            # not vars(module): to read from a half-made module is to have it patched
+            # not vars(module), which would make PartiallyImported apply its patches
             for name, imported in list(ModuleType.__getattribute__(module, "__dict__").items()):
                 if imported is former:
                     setattr(module, name, value)
 
 
 def module_with(module: ModuleType, **names: Any) -> ModuleType:
-    """A copy of the module in which some names mean something else, for one importer to see."""
+    """A copy of a module with other values for some names, for use by a single importer."""
     copy = ModuleType(module.__name__, module.__doc__)
     copy.__dict__.update(module.__dict__, **names)
     return copy

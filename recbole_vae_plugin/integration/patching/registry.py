@@ -1,6 +1,6 @@
-"""The patches that there are, and the order in which they are applied.
+"""The registry of patches, and the order in which they are applied.
 
-The order follows from what each says that it comes ``after``, and not from the order of imports.
+The order is determined by what each patch declares to come ``after``, not by the order of imports.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ def _collect(kind: str, target: str, **declared: Any) -> Callable[[Callable], Ca
     return collect
 
 
-#: ``@repair("recbole.trainer.trainer", replaces={...}, ...)`` decorates a function that mends a module; the
+#: ``@repair("recbole.trainer.trainer", replaces={...}, ...)`` decorates a function that fixes a module; the
 #: arguments are the attributes of :class:`Patch`.
 repair = partial(_collect, "repair")
-#: The same for a function that adds to a module.
+#: The same for a function that extends a module.
 extension = partial(_collect, "extension")
 
 
 def in_order(patches: Iterable[Patch] | None = None) -> list[Patch]:
-    """Patches, all or those given, each behind those that it comes after; otherwise by name.
+    """The given patches, or all of them, sorted so that each comes after those it declares, then by name.
 
     Raises:
-        ValueError: a patch comes after one that there is not, after one of another target, whose import
-            decides when it is applied, or after itself.
+        ValueError: a patch declares to come after itself, after an unknown patch, or after one of another
+            target, which is applied whenever that target is imported.
     """
     named = PATCHES if patches is None else {patch.name: patch for patch in patches}
     sorter: TopologicalSorter[str] = TopologicalSorter()
@@ -47,6 +47,6 @@ def in_order(patches: Iterable[Patch] | None = None) -> list[Patch]:
         patch = named[name]
         for before in patch.after:
             if before not in named or named[before].target != patch.target:
-                raise ValueError(f"{name} comes after {before}, which is no patch of {patch.target}")
+                raise ValueError(f"{name} comes after {before}, which is not a patch of {patch.target}")
         sorter.add(name, *patch.after)
     return [named[name] for name in sorter.static_order()]

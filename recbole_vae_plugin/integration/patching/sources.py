@@ -1,4 +1,4 @@
-"""Fingerprints of functions in another package's source: do they still match what a patch was written against?
+"""Fingerprints of another package's functions: do they still match what a patch was written against?
 
 They are computed from the files, which patches do not change, and without importing anything.
 """
@@ -10,7 +10,6 @@ import hashlib
 from functools import cache
 from importlib import util
 from pathlib import Path
-
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 

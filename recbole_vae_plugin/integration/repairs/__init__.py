@@ -1,4 +1,4 @@
-"""Repairs of RecBole 1.2.1, by theme; docs/patches.md lists them, and those that other rooms hold.
+"""Repairs of RecBole 1.2.1, by topic; docs/patches.md lists them, and the patches in other folders.
 
-Nothing here is about our models: a built-in model profits the same way.
+Nothing here is specific to our models: RecBole's own models benefit in the same way.
 """

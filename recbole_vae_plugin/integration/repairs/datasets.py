@@ -1,4 +1,4 @@
-"""Data sets and loaders that would be broken, or other ones than were asked for."""
+"""Data sets and loaders that would be broken, or not what was asked for."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._download": "f481439c"})
 def download_by_a_single_process(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole waits for other ranks after a download even where there are none; a download
-    that fails leaves an empty folder, which the next run takes for the data set."""
+    """RecBole waits for other ranks after a download even if there are none; a failed download leaves an
+    empty folder, which the next run takes for the data set."""
 
     @patch.wrap("Dataset._download")
-    def download_or_explain(download: Callable[..., Any], self: Dataset) -> Any:
+    def download_or_explain(download: Callable[..., None], self: Dataset) -> None:
         distributed = dataset.torch.distributed
         barrier = distributed.barrier
         if self.config["single_spec"]:
             distributed.barrier = lambda: None
         try:
-            return download(self)
+            download(self)
         except (OSError, RuntimeError, EOFError, BadZipFile) as problem:
             if os.path.isdir(self.dataset_path) and not os.listdir(self.dataset_path):
                 os.rmdir(self.dataset_path)
@@ -37,7 +37,7 @@ def download_by_a_single_process(patch: Patch, dataset: ModuleType) -> None:
                 f"data set {self.dataset_name} is not on this machine and could not be "
                 f"downloaded ({problem}). Put its file at "
                 f"{os.path.join(self.dataset_path, self.dataset_name)}.inter, "
-                "or set data_path to the folder that holds "
+                "or set data_path to the folder that contains "
                 f"{self.dataset_name}/{self.dataset_name}.inter"
             ) from problem
         finally:
@@ -46,10 +46,10 @@ def download_by_a_single_process(patch: Patch, dataset: ModuleType) -> None:
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._filter_nan_user_or_item": "d74ddc83"})
 def drop_only_rows_without_ids(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole drops rows without a user, and then rows without an item by their former places: others,
-    where a row has gone before them."""
+    """RecBole drops rows without a user, and then rows without an item by their former positions: the wrong
+    rows, if rows before them have been dropped."""
 
-    def filter_nan_user_or_item(self: Any) -> None:
+    def filter_nan_user_or_item(self: Dataset) -> None:
         for field, name in zip([self.uid_field, self.iid_field], ["user", "item"]):
             for table in (f"{name}_feat", "inter_feat"):
                 rows = getattr(self, table)
@@ -66,7 +66,7 @@ def drop_only_rows_without_ids(patch: Patch, dataset: ModuleType) -> None:
 
 @repair("recbole.data.utils", replaces={"save_split_dataloaders": "9b0ec285"})
 def keep_generators_when_saving_dataloaders(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole takes the random generators off the loaders that it goes on to train with."""
+    """RecBole removes the random generators from the loaders with which it then trains."""
 
     @patch.wrap("save_split_dataloaders")
     def save_and_restore(

@@ -1,4 +1,4 @@
-"""Evaluations that would crash, or end in what is no number."""
+"""Evaluations that would crash, or whose results would not be numbers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ if TYPE_CHECKING:
     from recbole.config import Config
     from recbole.data.dataset import Dataset
     from recbole.evaluator import Collector, Evaluator
+    from recbole.evaluator.collector import DataStruct
     from torch import Tensor
 
-#: What RecBole's collector adds to with every batch of an evaluation, and drops after it.
+#: What RecBole's collector accumulates over the batches of an evaluation, and discards afterwards.
 COLLECTED_IN_BATCHES = ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label")
 
 
 @repair("recbole.evaluator.collector", replaces={"Collector.get_data_struct": "d7de65fe"})
-def collect_counters_of_popularity(patch: Patch, collector: ModuleType) -> None:
-    """RecBole calls .cpu() on counters (issue 2191): ItemCoverage, GiniIndex, AveragePopularity
-    and TailPercentage crash everywhere."""
+def collect_popularity_counters(patch: Patch, collector: ModuleType) -> None:
+    """RecBole calls .cpu() on counters (issue 2191), so that ItemCoverage, GiniIndex, AveragePopularity
+    and TailPercentage always crash."""
 
-    def get_data_struct(self: Any) -> Any:
+    def get_data_struct(self: Collector) -> DataStruct:
         collected = collector.DataStruct()
         for key, value in self.data_struct._data_dict.items():
             collected.set(key, value.cpu() if isinstance(value, collector.torch.Tensor) else value)
@@ -38,17 +39,17 @@ def collect_counters_of_popularity(patch: Patch, collector: ModuleType) -> None:
 
 
 @repair("recbole.evaluator.collector", replaces={"Collector.eval_batch_collect": "43b40f14"})
-def refuse_scores_that_are_no_numbers(patch: Patch, collector: ModuleType) -> None:
-    """RecBole ranks NaN above all numbers, and calls such a model the best."""
+def refuse_nan_and_infinite_scores(patch: Patch, collector: ModuleType) -> None:
+    """RecBole ranks NaN above all numbers, so that such a model may look best."""
 
     @patch.wrap("Collector.eval_batch_collect")
-    def collect_numbers(
-        collect: Callable[..., Any], self: Collector, scores_tensor: Tensor, *args: Any, **kwargs: Any
-    ) -> Any:
+    def check_and_collect(
+        collect: Callable[..., None], self: Collector, scores_tensor: Tensor, *args: Any, **kwargs: Any
+    ) -> None:
         from recbole_vae_plugin.nn.finite import check_highest
 
         check_highest(scores_tensor)
-        return collect(self, scores_tensor, *args, **kwargs)
+        collect(self, scores_tensor, *args, **kwargs)
 
 
 @repair(
@@ -75,16 +76,18 @@ def refuse_validations_that_are_no_numbers(patch: Patch, trainer: ModuleType) ->
     read_against="RecBole 1.2.1, numpy 1.26 to 2.5",
 )
 def return_results_as_plain_numbers(patch: Patch, evaluator: ModuleType) -> None:
-    """Under numpy >= 2 a result would print as np.float64(0.1687)."""
+    """With numpy >= 2 results would be printed as np.float64(0.1687)."""
 
     @patch.wrap("Evaluator.evaluate")
-    def evaluate_to_floats(evaluate: Callable[..., Any], self: Evaluator, dataobject: Any) -> Any:
+    def evaluate_to_floats(
+        evaluate: Callable[..., dict[str, float]], self: Evaluator, dataobject: DataStruct
+    ) -> dict[str, float]:
         result = evaluate(self, dataobject)
         return type(result)((metric, float(value)) for metric, value in result.items())
 
 
 def check_lists(config: Config, dataset: Dataset) -> None:
-    """Refuse lists of recommendations that are longer than the catalogue."""
+    """Refuse recommendation lists longer than the catalogue."""
     items = dataset.item_num - 1  # without the padding
     if max(config["topk"] or [1]) > items:
         refuse("topk", config["topk"], f"up to {items}, the number of items of {config['dataset']}")
@@ -92,7 +95,7 @@ def check_lists(config: Config, dataset: Dataset) -> None:
 
 @repair("recbole.data.utils", replaces={"data_preparation": "1a72de92"})
 def refuse_lists_longer_than_the_catalogue(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole fails after training where a list is to be longer than there are items."""
+    """RecBole fails only after training if a list is to be longer than the catalogue."""
 
     @patch.wrap("data_preparation")
     def prepare_if_long_enough(data_preparation: Callable[..., Any], config: Config, dataset: Dataset) -> Any:

@@ -1,4 +1,4 @@
-"""RecBole on numpy, scipy, torch, hyperopt and Python as they are now."""
+"""Compatibility of RecBole with current versions of numpy, scipy, torch, hyperopt and Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from recbole_vae_plugin.integration.patching.registry import repair
 if TYPE_CHECKING:
     from recbole.data.dataloader import AbstractDataLoader
 
-#: Names that numpy 2 dropped, and what they stood for.
+#: Names that numpy removed -> their equivalents.
 REMOVED_FROM_NUMPY = {
     "int": "int_",
     "float": "float64",
@@ -38,29 +38,28 @@ REMOVED_FROM_NUMPY = {
     read_against="RecBole 1.2.1, numpy 1.26 to 2.5",
 )
 def restore_names_that_numpy_removed(patch: Patch, recbole: ModuleType) -> None:
-    """RecBole's ``Config`` sets the first six from names that numpy 2 dropped, and not at all in
-    a process that loads a pickled one; Ray Tune reads np.bool8."""
+    """RecBole's ``Config`` sets the first six from names that numpy 2 removed, but not in a process that
+    unpickles a ``Config``; Ray Tune reads np.bool8."""
     import numpy as np
 
-    for name, present in REMOVED_FROM_NUMPY.items():
+    for name, equivalent in REMOVED_FROM_NUMPY.items():
         if name not in np.__dict__:
-            patch.replace(f"numpy:{name}", getattr(np, present))
+            patch.replace(f"numpy:{name}", getattr(np, equivalent))
 
 
 @repair("recbole", extends=("warnings:filters",))
-def silence_warnings_that_only_recbole_can_heed(patch: Patch, recbole: ModuleType) -> None:
-    """Each run would print pages of deprecations of RecBole's own lines."""
+def silence_deprecation_warnings_of_recbole(patch: Patch, recbole: ModuleType) -> None:
+    """Each run would print pages of deprecation warnings caused by RecBole's own code."""
     patch.ignore_warnings(category=FutureWarning, module=r"recbole\.")
 
 
 @repair("recbole", replaces={"torch:load": None}, read_against="RecBole 1.2.1, torch 2.6 to 2.13")
 def let_recbole_unpickle_its_checkpoints(patch: Patch, recbole: ModuleType) -> None:
-    """torch >= 2.6 refuses pickled objects, and RecBole's checkpoints hold its ``Config``.
+    """torch >= 2.6 refuses pickled objects by default, and RecBole's checkpoints contain its ``Config``.
 
-    Only calls that RecBole's own code makes are relaxed: everyone else in the process keeps
-    the safe default.
+    Only calls from RecBole's own code are affected: all other code in the process keeps the safe default.
     """
-    safe_load = patch.former("torch:load")
+    safe_load = patch.current("torch:load")
 
     @functools.wraps(safe_load)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
@@ -83,7 +82,7 @@ def let_recbole_unpickle_its_checkpoints(patch: Patch, recbole: ModuleType) -> N
     read_against="RecBole 1.2.1, scipy 1.12 to 1.18",
 )
 def restore_update_of_dok_matrix(patch: Patch, model: ModuleType) -> bool:
-    """scipy >= 1.13 dropped dok_matrix._update, which the graph models (LightGCN, ...) call."""
+    """scipy >= 1.13 removed dok_matrix._update, which the graph models (LightGCN, ...) call."""
     from scipy.sparse import dok_matrix
 
     if hasattr(dok_matrix, "_update"):
@@ -98,12 +97,12 @@ def restore_update_of_dok_matrix(patch: Patch, model: ModuleType) -> bool:
     reads={"exhaustive_search": "c8ca8ccf"},
     read_against="RecBole 1.2.1, hyperopt 0.2.5 to 0.3.0",
 )
-def draw_in_exhaustive_search_by_any_hyperopt(patch: Patch, hyper_tuning: ModuleType) -> None:
-    """hyperopt >= 0.2.6 draws with numpy's Generator methods; RecBole hands it a RandomState."""
+def support_any_hyperopt_in_exhaustive_search(patch: Patch, hyper_tuning: ModuleType) -> None:
+    """hyperopt >= 0.2.6 calls methods of numpy's Generator; RecBole passes it a RandomState."""
     import numpy as np
 
     class RandomState(np.random.RandomState):
-        def integers(self, low: Any, high: Any = None, size: Any = None, **kwargs: Any) -> Any:
+        def integers(self, low: int, high: int | None = None, size: Any = None, **kwargs: Any) -> Any:
             return self.randint(low, high, size)
 
     patch.replace("np", module_with(np, random=module_with(np.random, RandomState=RandomState)))
@@ -114,15 +113,17 @@ def draw_in_exhaustive_search_by_any_hyperopt(patch: Patch, hyper_tuning: Module
     replaces={"AbstractDataLoader.__init__": "e6769813"},
     read_against="RecBole 1.2.1, Python 3.11 to 3.14",
 )
-def fork_workers_of_loaders(patch: Patch, loaders: ModuleType) -> bool:
-    """Python 3.14 starts processes on Linux by a server instead of by forking; the loaders' workers (the key
-    `worker`) then fail, since torch cannot hand them an empty tensor."""
-    chosen = multiprocessing.get_start_method(allow_none=True)  # asking otherwise would choose
-    if (chosen or multiprocessing.get_all_start_methods()[0]) != "forkserver":
+def fork_loader_workers(patch: Patch, loaders: ModuleType) -> bool:
+    """Python 3.14 starts processes on Linux with a fork server instead of forking; the loaders' workers (the
+    key `worker`) then fail, since torch cannot send them an empty tensor."""
+    method = multiprocessing.get_start_method(allow_none=True)  # without allow_none this would set it
+    if (method or multiprocessing.get_all_start_methods()[0]) != "forkserver":
         return False
 
     @patch.wrap("AbstractDataLoader.__init__")
-    def init_with_fork(init: Callable[..., Any], self: AbstractDataLoader, *args: Any, **kwargs: Any) -> None:
+    def init_with_fork(
+        init: Callable[..., None], self: AbstractDataLoader, *args: Any, **kwargs: Any
+    ) -> None:
         init(self, *args, **kwargs)
         if self.num_workers:
             self.multiprocessing_context = "fork"

@@ -1,31 +1,31 @@
-"""RecBole without ray, and with any ray.
+"""RecBole without ray, and with any version of it.
 
-RecBole's quick start imports ``ray.tune`` at its top and uses one function of it, ``tune.report``,
-at the end of a trial. What it gets here imports nothing, and hands over to the real ray where a
-process uses it: ray 2.6, which RecBole was written for, or a current one.
+RecBole's quick start imports ``ray.tune`` and uses a single function of it, ``tune.report``, at the end of a
+trial. It gets a stand-in that imports nothing, and calls the real ray in processes that use it: version 2.6,
+for which RecBole was written, or a current one.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from recbole_vae_plugin.integration.patching.patch import ABSENT, Patch, is_loading
+from recbole_vae_plugin.integration.patching.patch import Patch, is_loading
 from recbole_vae_plugin.integration.patching.registry import repair
 
 QUICK_START = "recbole.quick_start.quick_start"
 
 
 class RayTune:
-    """``ray.tune``, imported when something of it is used."""
+    """Stands in for ``ray.tune``, and imports it when an attribute is accessed."""
 
     def report(self, **metrics: Any) -> None:
-        """Report the metrics of a trial to Ray, if this process has to do with Ray."""
-        if not uses_ray():
+        """Report the metrics of a trial to Ray, if this process uses it."""
+        if not ray_is_imported():
             return
         from ray import tune
 
@@ -39,12 +39,13 @@ class RayTune:
         return getattr(import_module("ray.tune"), name)
 
 
-class RayForQuickStart(ModuleType):
-    """Stands where RecBole's quick start looks for ``ray``, until it has read ``tune`` from there."""
+class RayStandIn(ModuleType):
+    """Stands in for ``ray`` while RecBole's quick start imports ``tune`` from it."""
 
     def __init__(self) -> None:
         super().__init__("ray")
-        self.former = sys.modules.get("ray", ABSENT)
+        self.is_new = "ray" not in sys.modules
+        self.former: Any = sys.modules.get("ray")
 
     def __getattr__(self, name: str) -> Any:
         if name != "tune":  # such as __file__, which debuggers ask of every module
@@ -53,48 +54,50 @@ class RayForQuickStart(ModuleType):
         return RayTune()
 
     def leave(self) -> None:
-        """Leave the place to what was there before."""
+        """Restore the former entry of ``sys.modules``."""
         if sys.modules.get("ray") is self:
-            if self.former is ABSENT:
+            if self.is_new:
                 del sys.modules["ray"]
             else:
                 sys.modules["ray"] = self.former
 
 
-class PutRayBeforeQuickStart:
-    """Finds no module: it sees the import of RecBole's quick start coming."""
+class StandInFinder:
+    """An import hook that finds no modules, but inserts the stand-in before quick start is imported."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> None:
         if name == QUICK_START:
-            put_ray_in_place()
+            insert_stand_in()
 
 
-def uses_ray() -> bool:
-    """Whether the real ray has been imported in this process, as in every one of Ray's."""
+def ray_is_imported() -> bool:
+    """Whether ray has been imported in this process, as in all of Ray's worker processes."""
     return sys.modules.get("ray") is not None
 
 
-def put_ray_in_place() -> None:
-    if not uses_ray():
-        sys.modules["ray"] = RayForQuickStart()
+def insert_stand_in() -> None:
+    if not ray_is_imported():
+        sys.modules["ray"] = RayStandIn()
 
 
-def take_ray_away() -> None:
-    """Where the import of RecBole's quick start has not come to an end."""
+def remove_stand_in() -> None:
+    """Remove the stand-in if the import of RecBole's quick start did not finish."""
     ray = sys.modules.get("ray")
-    if isinstance(ray, RayForQuickStart):
+    if isinstance(ray, RayStandIn):
         ray.leave()
 
 
 @repair("sys", extends=("modules", "meta_path"))
-def hand_ray_to_quick_start(patch: Patch, system: ModuleType) -> None:
-    """RecBole's quick start imports ray, which need not be installed: it gets a stand-in, whether its import
-    is to come or has begun."""
-    patch.on_undo(take_ray_away)
+def provide_ray_to_quick_start(patch: Patch, system: ModuleType) -> None:
+    """RecBole's quick start imports ray, which need not be installed: it gets a stand-in, even if its import
+    has already begun."""
+    patch.on_undo(remove_stand_in)
     if is_loading(QUICK_START):
-        put_ray_in_place()
+        insert_stand_in()
     else:
-        patch.insert("meta_path", PutRayBeforeQuickStart())
+        patch.insert("meta_path", StandInFinder())
 
 
 @repair(
@@ -102,12 +105,14 @@ def hand_ray_to_quick_start(patch: Patch, system: ModuleType) -> None:
     replaces={"tune": None, "objective_function": "309a2522"},
     read_against="RecBole 1.2.1, ray 2.6.3 to 2.60",
 )
-def report_to_any_ray(patch: Patch, quick_start: ModuleType) -> None:
-    """RecBole reports by keywords, which ray >= 2.7 refuses, and returns another dict, in which Ray
-    does not find the metric that it is to optimise."""
+def support_any_ray(patch: Patch, quick_start: ModuleType) -> None:
+    """RecBole reports metrics as keyword arguments, which ray >= 2.7 refuses, and returns a dict in which Ray
+    does not find the metric to be optimised."""
     patch.replace("tune", RayTune())
 
     @patch.wrap("objective_function")
-    def objective_with_metrics(objective_function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def objective_with_metrics(
+        objective_function: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
         result = objective_function(*args, **kwargs)
-        return {**result["test_result"], **result} if uses_ray() else result
+        return {**result["test_result"], **result} if ray_is_imported() else result

@@ -1,4 +1,4 @@
-"""Tables whose columns take ``agg(len)`` as pandas 2 did: the length of each cell."""
+"""Tables in which ``agg(len)`` gives the length of each cell, as in pandas 2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Column(pd.Series):
 
 
 class Table(pd.DataFrame):
-    """A table of RecBole's; a class of a module, since saved data sets hold it."""
+    """A table of a RecBole data set; defined in a module so that saved data sets can be unpickled."""
 
     @property
     def _constructor(self) -> Any:

@@ -1,1 +1,1 @@
-"""RecBole's trainer for the models here, checkpoints and resumption."""
+"""The trainer of our models, checkpoints, and resuming."""

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and the file that holds it."""
+"""The contents of checkpoints, and reading and writing them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import torch
 from torch import Tensor
 
-from recbole_vae_plugin.integration.distributed.ranks import as_single_process
+from recbole_vae_plugin.integration.distributed.ranks import single_process_config
 from recbole_vae_plugin.integration.training.patience import Patience
 from recbole_vae_plugin.integration.training.random_state import RandomState
 from recbole_vae_plugin.nn.averaging import AverageState
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RecBoleCheckpoint(TypedDict):
-    """What RecBole's trainer saves, and resumes from."""
+    """The entries of RecBole's checkpoints."""
 
     config: Config
     epoch: int
@@ -35,15 +35,15 @@ class RecBoleCheckpoint(TypedDict):
 
 
 class Checkpoint(RecBoleCheckpoint, total=False):
-    """What ours saves beside that; older versions lack some of it.
+    """The additional entries of ours; checkpoints of older versions lack some of them.
 
     Attributes:
         best_valid_result: the metrics of the best validation.
         deep_alone: the fields of :class:`Patience`.
-        random_states: of each rank.
-        average: what averages of weights need; ``None`` without them.
-        items: original ids, in the order of the weights.
-        popularity: how many users had each item.
+        random_states: the random state of each rank.
+        average: the state of the weight averages; ``None`` without `ema_decay`.
+        items: original item ids, in the order of the weights.
+        popularity: the number of users of each item.
     """
 
     best_valid_result: dict[str, float] | None
@@ -55,14 +55,14 @@ class Checkpoint(RecBoleCheckpoint, total=False):
 
 
 def checkpoint_of(trainer: AutoEncoderTrainer, epoch: int, random_states: list[RandomState]) -> Checkpoint:
-    """What a run needs to go on after an epoch, and serving to do without the data set.
+    """The checkpoint of an epoch: all that is needed to resume, and to serve the model without the data set.
 
-    The averages of weights, if any, must be in the model.
+    If weights are averaged, the averages must be in the model.
     """
     model = trainer.model
     return {
-        "config": as_single_process(trainer.config),
-        # RecBole gives -1 where a resumed run has nothing left to do
+        "config": single_process_config(trainer.config),
+        # RecBole passes -1 if a resumed run was already finished
         "epoch": max(epoch, trainer.start_epoch - 1),
         "cur_step": trainer.cur_step,
         "best_valid_score": trainer.best_valid_score,
@@ -79,7 +79,7 @@ def checkpoint_of(trainer: AutoEncoderTrainer, epoch: int, random_states: list[R
 
 
 def restore(trainer: AutoEncoderTrainer, checkpoint: Checkpoint) -> None:
-    """Put back what RecBole's trainer does not; the random states wait for the training data."""
+    """Restore what RecBole's trainer does not; random states are restored once there is a training loader."""
     trainer.best_valid_result = trainer.valid_result = checkpoint.get("best_valid_result")
     if "deep_alone" in checkpoint:
         trainer.patience = Patience(*checkpoint["deep_alone"])
@@ -88,13 +88,13 @@ def restore(trainer: AutoEncoderTrainer, checkpoint: Checkpoint) -> None:
 
 
 def save_checkpoint(checkpoint: Checkpoint, file: Path) -> None:
-    """Write it to a second file first: a run that is killed leaves the last good one."""
+    """Write a checkpoint to a temporary file and rename it: a killed run leaves the previous one."""
     with replacing(file, tensor_bytes(checkpoint)) as partial:
         torch.save(checkpoint, partial, pickle_protocol=4)
 
 
 def tensor_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of the weights, and of what the optimizer keeps of them: nearly those of the file."""
+    """The size of the weights and of the optimizer's state: nearly the size of the file."""
     optimizer = (
         value
         for state in checkpoint["optimizer"]["state"].values()
@@ -105,9 +105,9 @@ def tensor_bytes(checkpoint: Checkpoint) -> int:
 
 
 def load_checkpoint(file: str | Path) -> Checkpoint:
-    """A checkpoint of any model, to the CPU. It is a pickle, and a pickle can run code.
+    """Load a checkpoint of any model to the CPU. This unpickles it, which can run arbitrary code.
 
     Raises:
-        ValueError: it is damaged, or no checkpoint.
+        ValueError: the file is damaged, or is not a checkpoint.
     """
     return load_whole(file, lambda: torch.load(file, map_location="cpu", weights_only=False))

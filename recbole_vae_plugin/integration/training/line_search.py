@@ -1,37 +1,39 @@
-"""The best positive factor, found by trying."""
+"""A line search for the best positive factor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 STEP = 1.25
-#: Where quality has no top, the search ends here.
+#: The search does not go beyond these.
 MIN_FACTOR, MAX_FACTOR = 2.0**-10, 2.0**10
 
 
 def line_search(quality: Callable[[float], float], start: float) -> float:
-    """Walk from ``start`` in factors of :data:`STEP`, with longer and longer strides, down until it gets
-    worse, and, unless that found something better, up until it gets worse.
+    """Maximise a function of a positive factor.
 
-    A walk crosses plateaus and does not settle on them: metrics are rounded, and where a factor is so
-    large or so small that only one side counts, a step changes none of their digits.
+    Starting from ``start``, the factor is decreased by growing powers of :data:`STEP` until the quality
+    decreases; if that finds no improvement, it is increased in the same way.
+
+    The search crosses plateaus: metrics are rounded, and if one term of the sum dominates, a step may not
+    change any of their digits.
 
     Args:
-        quality: what is to be as large as possible.
-        start: a factor; one beyond :data:`MIN_FACTOR` or :data:`MAX_FACTOR` begins there.
+        quality: the function to maximise.
+        start: the initial factor, clipped to :data:`MIN_FACTOR` and :data:`MAX_FACTOR`.
 
     Returns:
-        The factor with the highest quality met; of equal ones the first.
+        The factor with the highest quality found, the first of equal ones.
     """
     start = min(max(start, MIN_FACTOR), MAX_FACTOR)
-    top, best = start, quality(start)
+    best, best_quality = start, quality(start)
     for step in (1 / STEP, STEP):
-        at, stride = start * step, step
-        while MIN_FACTOR <= at <= MAX_FACTOR and (found := quality(at)) >= best:
-            if found > best:
-                top, best = at, found
+        factor, stride = start * step, step
+        while MIN_FACTOR <= factor <= MAX_FACTOR and (found := quality(factor)) >= best_quality:
+            if found > best_quality:
+                best, best_quality = factor, found
             stride *= step
-            at *= stride
-        if top != start:
+            factor *= stride
+        if best != start:
             break
-    return top
+    return best

@@ -1,4 +1,4 @@
-"""The weight of the linear branch: given, or the best at each validation."""
+"""The weight of the linear branch: given, or optimised at each validation."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from recbole_vae_plugin.models.base import AutoEncoderRecommender
 from recbole_vae_plugin.nn.finite import check_quality
 from recbole_vae_plugin.nn.linear import LinearBranch
 
-#: RecBole's validation of a model as it is: the score, and each metric.
+#: RecBole's validation of the current model: returns the score, and all metrics.
 Validate = Callable[[], tuple[float, dict[str, float]]]
 
 
 class WeightedValidation(NamedTuple):
-    """A validation with the weight that the linear branch then keeps.
+    """A validation, and the weight of the linear branch with which it was made.
 
     Attributes:
-        weight: of the linear branch.
-        score, result: as RecBole's validation returns them.
-        deep_quality: of the deep model alone; larger is better.
+        weight: the weight of the linear branch.
+        score: the value of `valid_metric`.
+        result: all metrics.
+        deep_quality: the quality of the deep model alone; larger is better.
     """
 
     weight: float
@@ -34,23 +35,23 @@ class WeightedValidation(NamedTuple):
 def validate_with_linear_branch(
     linear: LinearBranch, choose: bool, validate: Validate, bigger: bool
 ) -> WeightedValidation:
-    """Validate the deep model alone, and together with its linear branch.
+    """Validate the deep model alone, and with its linear branch.
 
     Args:
-        linear: the branch; it is left with the weight of the result.
-        choose: search for the weight with the best score, beginning with the present one; else
-            the present one stays.
+        linear: the linear branch; its weight is set to that of the result.
+        choose: search for the weight with the best score, starting from the current one; otherwise keep
+            the current one.
         validate: called for each weight that is tried.
         bigger: whether larger scores are better.
     """
-    found = {}
-    # each weight is judged by the same negatives where evaluation samples them
+    validations: dict[float, tuple[float, dict[str, float]]] = {}
+    # if evaluation samples negatives, all weights are compared on the same ones
     random_state = np.random.get_state()
 
     def quality(weight: float) -> float:
         np.random.set_state(random_state)
         linear.weight.fill_(weight)
-        found[weight] = score, _ = validate()
+        validations[weight] = score, _ = validate()
         check_quality(score, f"linear_weight {weight:.3g}")
         return score if bigger else -score
 
@@ -62,11 +63,12 @@ def validate_with_linear_branch(
         else:
             quality(weight)
     linear.weight.fill_(weight)
-    return WeightedValidation(weight, *found[weight], deep_quality)
+    score, result = validations[weight]
+    return WeightedValidation(weight, score, result, deep_quality)
 
 
 def set_given_weight(model: AutoEncoderRecommender) -> None:
-    """Give the linear branch, if there is one, the weight of the config, whatever a checkpoint held."""
+    """Set the weight of the linear branch, if any, to that of the config, whatever a checkpoint contained."""
     linear, settings = model.network.linear, model.linear_settings
     if linear is not None and settings.weight is not None:
         linear.weight.fill_(settings.weight)

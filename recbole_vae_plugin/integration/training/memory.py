@@ -1,4 +1,4 @@
-"""Memory that a step frees is kept for the next one."""
+"""Memory that one training step frees is reused by the next."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import sys
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to reuse large blocks instead of handing them back to the system.
+    """Let glibc reuse large blocks instead of returning them to the operating system.
 
-    A training step allocates the same tens of megabytes (scores, gradients) again and again;
-    fresh pages from the system would have to be zeroed each time. Other C libraries are left alone.
+    Each training step allocates the same tens of megabytes (scores, gradients); new pages would have to be
+    zeroed each time. This has no effect with other C libraries.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:

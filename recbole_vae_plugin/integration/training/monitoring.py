@@ -1,4 +1,4 @@
-"""What a model notes of an epoch, for people: in the log's line, and in a warning."""
+"""Log what a model has monitored during an epoch, and warn about posterior collapse."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from recbole_vae_plugin.nn.monitor import has_collapsed
 
 
 def with_monitored(line: str, users_per_second: float, monitored: dict[str, float]) -> str:
-    """RecBole's line of an epoch, ``... [..., train loss: 1.0]``, with more between the brackets."""
-    noted = {"users/s": f"{users_per_second:.0f}"} | {
+    """Add values to RecBole's log line of an epoch, ``... [..., train loss: 1.0]``."""
+    values = {"users/s": f"{users_per_second:.0f}"} | {
         name.replace("_", " "): f"{value:.4g}" for name, value in monitored.items()
     }
-    more = (f"{set_color(name, 'blue')}: {text}" for name, text in noted.items())
-    return ", ".join([line.removesuffix("]"), *more]) + "]"
+    entries = (f"{set_color(name, 'blue')}: {text}" for name, text in values.items())
+    return ", ".join([line.removesuffix("]"), *entries]) + "]"
 
 
 def collapse_warning(monitored: dict[str, float], latent_dimension: int) -> str | None:
-    """What to say of a posterior that has collapsed; ``None`` where it has not."""
+    """A warning if the posterior has collapsed; otherwise ``None``."""
     if not has_collapsed(monitored, latent_dimension):
         return None
     return (
         f"the posterior has collapsed: {monitored['active_units']} of {latent_dimension} latent units "
-        "still vary over users; a smaller anneal_cap leaves more of them"
+        "still vary across users; a smaller anneal_cap keeps more of them active"
     )

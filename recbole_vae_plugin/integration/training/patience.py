@@ -1,4 +1,4 @@
-"""How long the deep model beside a linear branch may go without getting better."""
+"""Early stopping of a deep model that is combined with a linear branch."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from recbole.utils import early_stopping
 
 @dataclass
 class Patience:
-    """RecBole's early stopping of the deep model alone, scored without the linear branch.
+    """RecBole's early stopping, applied to the deep model without the linear branch.
 
-    At first the sum is the linear branch and hardly moves: early stopping of the sum alone would end a
-    run while its deep model still learns.
+    At first the linear branch dominates the sum, whose quality hardly changes: early stopping on the sum
+    would end a run while its deep model is still improving.
 
     Attributes:
         best: the highest quality so far.
-        validations: those since then.
+        validations: the number of validations since then.
     """
 
     best: float = -math.inf
     validations: int = 0
 
     def runs_out(self, quality: float, stopping_step: int) -> bool:
-        """Take in a validation.
+        """Record a validation.
 
         Args:
-            quality: of the deep model alone; larger is better.
-            stopping_step: the key, validations without a better one.
+            quality: the quality of the deep model alone; larger is better.
+            stopping_step: the key: the number of validations without improvement that is tolerated.
 
         Returns:
-            Whether early stopping would end the deep model's training.
+            Whether early stopping would end the training of the deep model.
         """
         self.best, self.validations, stop, _ = early_stopping(
             quality, self.best, self.validations, stopping_step

@@ -1,4 +1,4 @@
-"""Mixed precision: the key ``enable_amp``, and the type in which a device computes."""
+"""Mixed precision: the key ``enable_amp``, and the dtype of a device."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import torch
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 are faster there than in float32."""
+    """Whether the device computes matrix products faster in bfloat16 than in float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def set_mixed_precision(device: torch.device, enable_amp: bool | None) -> torch.dtype | None:
-    """Set the type of autocast on a device.
+    """Set the dtype of autocast on a device.
 
-    RecBole's autocast names no type, and on a GPU that would be float16.
+    RecBole's autocast does not state a dtype, and on a GPU the default is float16.
 
     Args:
-        enable_amp: the key; ``None`` means mixed precision where the device computes in bfloat16.
+        device: on which the model is trained.
+        enable_amp: the key; ``None`` means mixed precision if the device is faster in bfloat16.
 
     Returns:
-        The type; ``None``: no mixed precision.
+        The dtype; ``None`` without mixed precision.
     """
     bfloat16 = computes_in_bfloat16(device)
     if not (bfloat16 if enable_amp is None else enable_amp):

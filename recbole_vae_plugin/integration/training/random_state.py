@@ -1,4 +1,4 @@
-"""The state of random generators: a run that goes on draws what it would have drawn."""
+"""Saving and restoring random states, so that a resumed run draws the numbers it would have drawn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recbole_vae_plugin.integration.distributed.ranks import from_every_rank, place
+from recbole_vae_plugin.integration.distributed.ranks import gather_from_ranks, rank_and_world_size
 
 if TYPE_CHECKING:
     from recbole.config import Config
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
 
 
 class RandomState(TypedDict):
-    """Of one rank; ``train_data`` is the generator that shuffles the batches, alike on all ranks."""
+    """The state of one rank; ``train_data`` is the generator that shuffles batches, the same on all ranks."""
 
     torch: Tensor
-    numpy: tuple[Any, ...]
+    numpy: Any
     cuda: list[Tensor]
     train_data: Tensor | None
 
 
-def random_states(config: Config, train_data: AbstractDataLoader) -> list[RandomState]:
-    """The state on each rank. All ranks must call it.
+def random_states(config: Config, train_data: AbstractDataLoader | None) -> list[RandomState]:
+    """The states of all ranks. All ranks must call it.
 
     Args:
-        train_data: the training loader; ``None`` before there is one.
+        config: RecBole's ``Config``.
+        train_data: the training loader, if there is one yet.
     """
     generator = getattr(train_data, "generator", None)
     own: RandomState = {
         "torch": torch.get_rng_state(),
         "numpy": np.random.get_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "train_data": generator and generator.get_state(),
+        "train_data": None if generator is None else generator.get_state(),
     }
-    return [own] if config["single_spec"] else from_every_rank(own)
+    return [own] if config["single_spec"] else gather_from_ranks(own)
 
 
 def restore_random_state(states: list[RandomState], config: Config, train_data: AbstractDataLoader) -> None:
-    """Set this rank's generators as :func:`random_states` found them.
+    """Restore the generators of this rank to the states from :func:`random_states`.
 
-    The order of batches is set in any case; what each rank draws for itself, only where as many ranks
-    go on as there were.
+    The generator of batches is always restored, the others only if the number of ranks is the same.
     """
     if states[0]["train_data"] is not None:
         train_data.generator.set_state(states[0]["train_data"])
-    rank, ranks = place(config)
-    if len(states) != ranks:
+    rank, world_size = rank_and_world_size(config)
+    if len(states) != world_size:
         return
     own = states[rank]
     torch.set_rng_state(own["torch"])

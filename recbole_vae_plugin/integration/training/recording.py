@@ -1,4 +1,4 @@
-"""What RecBole's trainers and metrics know and do not keep: epochs, and values for each user."""
+"""Records what RecBole's trainers and metrics compute but do not keep: epochs, and metrics per user."""
 
 from __future__ import annotations
 
@@ -16,88 +16,91 @@ from recbole_vae_plugin.integration.patching.registry import extension
 if TYPE_CHECKING:
     from recbole.data.dataloader import AbstractDataLoader
     from recbole.evaluator.base_metric import TopkMetric
-    from recbole.trainer import Trainer
 
-#: Where each open :func:`values_of_users` wants the values.
-_wanted: list[dict[str, np.ndarray]] = []
+#: The dicts of the open :func:`values_of_users`.
+_recordings: list[dict[str, np.ndarray]] = []
+
+Epoch = dict[str, Any]
 
 
 class EpochRecorder:
-    """Notes each epoch of a trainer, RecBole's or ours.
+    """Records the epochs of a trainer, RecBole's or ours.
 
     Args:
-        trainer: not fitted yet; one of RecBole's gradient-boosting trainers, which know no epochs,
-            leaves nothing to note.
-        tell: called with each epoch's row when the epoch ends.
+        trainer: before it is fitted. RecBole's gradient-boosting trainers have no epochs.
+        on_epoch: called with an epoch's record after its training, and again after its validation.
 
     Attributes:
-        epochs: a dict for each epoch: ``epoch``, ``train_loss`` (as RecBole logs it, a sum over
-            batches), ``train_seconds``, what our models' trainer has ``monitored``, and, where the
-            epoch was validated, ``valid_seconds`` and ``valid_<metric>``.
+        epochs: a dict for each epoch: ``epoch``, ``train_loss`` (as logged by RecBole, the sum over batches),
+            ``train_seconds``, what our trainer has ``monitored``, and, if the epoch was validated,
+            ``valid_seconds`` and ``valid_<metric>``.
     """
 
-    def __init__(self, trainer: Trainer, tell: Callable[[dict], None] = lambda row: None) -> None:
-        self.epochs: list[dict] = []
-        self._trainer, self._tell = trainer, tell
+    def __init__(self, trainer: Any, on_epoch: Callable[[Epoch], None] = lambda epoch: None) -> None:
+        self.epochs: list[Epoch] = []
+        self._trainer, self._on_epoch = trainer, on_epoch
         if hasattr(trainer, "_train_epoch"):
             self._train_epoch, self._valid_epoch = trainer._train_epoch, trainer._valid_epoch
             trainer._train_epoch, trainer._valid_epoch = self.train_epoch, self.valid_epoch
 
     def train_epoch(self, train_data: AbstractDataLoader, epoch_idx: int, *args: Any, **kwargs: Any) -> Any:
-        begin = perf_counter()
+        start = perf_counter()
         loss = self._train_epoch(train_data, epoch_idx, *args, **kwargs)
         total = sum(loss) if isinstance(loss, tuple) else loss
-        row = {
+        epoch = {
             "epoch": epoch_idx,
             "train_loss": float(total),
-            "train_seconds": perf_counter() - begin,
+            "train_seconds": perf_counter() - start,
             **getattr(self._trainer, "monitored", {}),
         }
-        self.epochs.append(row)
-        self._tell(row)
+        self.epochs.append(epoch)
+        self._on_epoch(epoch)
         return loss
 
-    def valid_epoch(self, *args: Any, **kwargs: Any) -> Any:
-        begin = perf_counter()
+    def valid_epoch(self, *args: Any, **kwargs: Any) -> tuple[float, dict[str, float]]:
+        start = perf_counter()
         score, result = self._valid_epoch(*args, **kwargs)
         if not self.epochs:
             self.epochs.append({"epoch": 0})
-        row = self.epochs[-1]
-        row["valid_seconds"] = perf_counter() - begin
-        row |= {f"valid_{metric}": float(value) for metric, value in result.items()}
-        self._tell(row)
+        epoch = self.epochs[-1]
+        epoch["valid_seconds"] = perf_counter() - start
+        epoch |= {f"valid_{metric}": float(value) for metric, value in result.items()}
+        self._on_epoch(epoch)
         return score, result
 
 
 @extension("recbole.evaluator.base_metric", replaces={"TopkMetric.topk_result": "9d4f03c9"})
-def hand_out_values_of_users(patch: Patch, base_metric: ModuleType) -> None:
-    """RecBole averages its top-k metrics over users and keeps nothing of each."""
+def collect_values_per_user(patch: Patch, base_metric: ModuleType) -> None:
+    """RecBole averages its top-k metrics over users and discards the values of the users."""
 
     @patch.wrap("TopkMetric.topk_result")
-    def topk_result_and_values(
-        topk_result: Callable[..., Any], self: TopkMetric, metric: Any, value: Any
-    ) -> Any:
-        for found in _wanted:
-            found.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
+    def record_topk_result(
+        topk_result: Callable[..., dict[str, float]], self: TopkMetric, metric: str, value: np.ndarray
+    ) -> dict[str, float]:
+        for recording in _recordings:
+            recording.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
         return topk_result(self, metric, value)
 
 
 @contextmanager
 def values_of_users() -> Iterator[dict[str, np.ndarray]]:
-    """While this is open, each evaluation leaves here what its top-k metrics average:
-    ``"metric@k"`` -> float64 ``[users]``, in the order of the evaluation loader."""
-    found: dict[str, np.ndarray] = {}
-    _wanted.append(found)
+    """Record the top-k metrics of the users in evaluations while this is open.
+
+    Yields:
+        ``"metric@k"`` -> float64 ``[users]``, in the order of the evaluation loader.
+    """
+    recording: dict[str, np.ndarray] = {}
+    _recordings.append(recording)
     try:
-        yield found
+        yield recording
     finally:
-        # by identity: two that are empty are equal
-        _wanted[:] = [other for other in _wanted if other is not found]
+        # compared by identity, since empty dicts are equal
+        _recordings[:] = [other for other in _recordings if other is not recording]
 
 
 def evaluated_users(loader: AbstractDataLoader) -> np.ndarray:
-    """The original ids of the users that a RecBole evaluation loader ranks for, in its order; of a
-    sequential model's loader, the user of each ranked interaction."""
+    """The original ids of the users of a RecBole evaluation loader, in its order; for sequential models, the
+    user of each evaluated interaction."""
     dataset = loader.dataset
     users = getattr(loader, "uid_list", None)
     if users is None:

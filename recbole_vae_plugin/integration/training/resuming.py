@@ -1,4 +1,4 @@
-"""A run goes on from a checkpoint: the key ``resume``, for every model."""
+"""Resuming a run from a checkpoint: the key ``resume``, for all models."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def checkpoint_to_resume(resume: str, model: str, folder: str) -> Path:
     """The checkpoint that ``resume`` names: a file, or ``latest`` for the model's newest one in a folder.
 
     Raises:
-        ValueError: there is none.
+        ValueError: it does not exist.
     """
     if resume == LATEST:
-        found = sorted(Path(folder).glob(f"{model}-*.pth"), key=os.path.getmtime)
-        if not found:
+        checkpoints = sorted(Path(folder).glob(f"{model}-*.pth"), key=os.path.getmtime)
+        if not checkpoints:
             refuse("resume", resume, f"a file; {folder} has no checkpoint of {model}")
-        return found[-1]
+        return checkpoints[-1]
     file = Path(resume).expanduser()
     if not file.is_file():
-        near = [str(other) for other in file.parent.glob("*.pth")] if file.parent.is_dir() else []
-        refuse("resume", resume, f"{LATEST}, or the path of a checkpoint{did_you_mean(resume, near)}")
+        others = [str(other) for other in file.parent.glob("*.pth")] if file.parent.is_dir() else []
+        refuse("resume", resume, f"{LATEST}, or the path of a checkpoint{did_you_mean(resume, others)}")
     return file
 
 
-def resume_if_asked(trainer: Trainer) -> None:
-    """Have a trainer that has not begun go on from the checkpoint that its config names."""
+def resume_if_configured(trainer: Any) -> None:
+    """Resume from the checkpoint that the trainer's config names, if any; later calls have no effect."""
     resume = trainer.config["resume"]
     if resume and not getattr(trainer, "has_resumed", False):
         trainer.has_resumed = True
@@ -47,9 +47,9 @@ def resume_if_asked(trainer: Trainer) -> None:
 
 @extension("recbole.trainer.trainer", replaces={"Trainer.fit": "4a3cbb46"})
 def resume_from_the_config(patch: Patch, trainer: ModuleType) -> None:
-    """RecBole's trainers can go on from a checkpoint, and none of its commands says so to them."""
+    """RecBole's trainers can resume from a checkpoint, but none of its commands can make them."""
 
     @patch.wrap("Trainer.fit")
     def fit_from_checkpoint(fit: Callable[..., Any], self: Trainer, *args: Any, **kwargs: Any) -> Any:
-        resume_if_asked(self)
+        resume_if_configured(self)
         return fit(self, *args, **kwargs)
