@@ -16,8 +16,8 @@ __version__ = "0.2.0"
 
 #: Name -> the module that defines it.
 _LAZY = {
-    "AutoEncoderRecommender": "recbole_vae_plugin.models.base",
-    "VariationalRecommender": "recbole_vae_plugin.models.base",
+    "AutoEncoderRecommender": "recbole_vae_plugin.integration.recommender",
+    "VariationalRecommender": "recbole_vae_plugin.integration.recommender",
     "Recommender": "recbole_vae_plugin.serving.recommender",
     "BundleError": "recbole_vae_plugin.serving.bundle",
     "RegistrationError": "recbole_vae_plugin.system.installation",

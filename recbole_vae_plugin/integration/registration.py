@@ -226,7 +226,7 @@ def count_operations_of_our_layers(patch: Patch, profile: ModuleType) -> None:
     def count_output(layer: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         layer.total_ops += output.numel() * layer.in_features
 
-    def count_linear(branch: SharedBranch, inputs: tuple, output: Any) -> None:
+    def count_linear(branch: Any, inputs: tuple[Rows, ...], output: Tensor) -> None:
         branch.total_ops += branch.operations(inputs[0])
 
     patch.put("register_hooks", InputLayer, count_input)

@@ -1,6 +1,6 @@
 """DAE: a deterministic autoencoder, denoising or plain."""
 
-from recbole_vae_plugin.models.base import AutoEncoderRecommender
+from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
 from recbole_vae_plugin.nn.heads import DeterministicHead
 
 

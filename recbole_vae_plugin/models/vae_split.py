@@ -1,6 +1,6 @@
 """VAESplit: a variational autoencoder whose encoder outputs mu and logvar as one vector."""
 
-from recbole_vae_plugin.models.base import VariationalRecommender
+from recbole_vae_plugin.integration.recommender import VariationalRecommender
 from recbole_vae_plugin.nn.heads import SplitHead
 
 

@@ -1,6 +1,6 @@
 """VAETwin: a variational autoencoder with one linear layer for mu and one for logvar."""
 
-from recbole_vae_plugin.models.base import VariationalRecommender
+from recbole_vae_plugin.integration.recommender import VariationalRecommender
 from recbole_vae_plugin.nn.heads import TwinHead
 
 

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from recbole_vae_plugin.integration.distributed.ranks import single_process_config
 from recbole_vae_plugin.integration.training.patience import Patience
 from recbole_vae_plugin.integration.training.random_state import RandomState
-from recbole_vae_plugin.nn.averaging import AverageState
+from recbole_vae_plugin.nn.averaging import AverageState, WeightAverage
 from recbole_vae_plugin.system.archives import load_whole
 from recbole_vae_plugin.system.atomic import replacing
 
 if TYPE_CHECKING:
     from recbole.config import Config
 
-    from recbole_vae_plugin.integration.training.trainer import AutoEncoderTrainer
+    from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
+
+
+class Resumable(Protocol):
+    """What a checkpoint is taken from, and restored to: the trainer."""
+
+    config: Config
+    model: AutoEncoderRecommender
+    optimizer: Optimizer
+    average: WeightAverage
+    patience: Patience
+    start_epoch: int
+    cur_step: int
+    best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    valid_result: dict[str, float] | None
+    resumed_random_states: list[RandomState] | None
 
 
 class RecBoleCheckpoint(TypedDict):
@@ -54,7 +71,7 @@ class Checkpoint(RecBoleCheckpoint, total=False):
     popularity: list[int]
 
 
-def checkpoint_of(trainer: AutoEncoderTrainer, epoch: int, random_states: list[RandomState]) -> Checkpoint:
+def checkpoint_of(trainer: Resumable, epoch: int, random_states: list[RandomState]) -> Checkpoint:
     """The checkpoint of an epoch: all that is needed to resume, and to serve the model without the data set.
 
     If weights are averaged, the averages must be in the model.
@@ -78,7 +95,7 @@ def checkpoint_of(trainer: AutoEncoderTrainer, epoch: int, random_states: list[R
     }
 
 
-def restore(trainer: AutoEncoderTrainer, checkpoint: Checkpoint) -> None:
+def restore(trainer: Resumable, checkpoint: Checkpoint) -> None:
     """Restore what RecBole's trainer does not; random states are restored once there is a training loader."""
     trainer.best_valid_result = trainer.valid_result = checkpoint.get("best_valid_result")
     if "deep_alone" in checkpoint:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from recbole_vae_plugin.integration.distributed.ranks import ShardedBatches, gather_from_ranks
-from recbole_vae_plugin.models.base import AutoEncoderRecommender
+from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
 from recbole_vae_plugin.settings.validation import refuse
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
 from recbole_vae_plugin.integration.training.line_search import line_search
-from recbole_vae_plugin.models.base import AutoEncoderRecommender
 from recbole_vae_plugin.nn.finite import check_quality
 from recbole_vae_plugin.nn.linear import LinearBranch
 

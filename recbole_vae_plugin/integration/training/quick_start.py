@@ -32,7 +32,7 @@ class QuickStart:
         model_seed: of weights and batches.
     """
 
-    def __init__(self, settings: dict, split_seed: int, model_seed: int):
+    def __init__(self, settings: dict, split_seed: int, model_seed: int) -> None:
         self._config = config_of({**settings, "seed": model_seed, "show_progress": False})
         self._split_seed = split_seed
 

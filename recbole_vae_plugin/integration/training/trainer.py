@@ -15,6 +15,7 @@ from recbole.utils import set_color
 
 from recbole_vae_plugin.integration.distributed.ranks import is_first_rank
 from recbole_vae_plugin.integration.evaluation.collector import UserCollector
+from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
 from recbole_vae_plugin.integration.training.checkpoints import (
     checkpoint_of,
     load_checkpoint,
@@ -43,7 +44,6 @@ from recbole_vae_plugin.integration.training.random_state import (
     restore_random_state,
 )
 from recbole_vae_plugin.integration.training.resuming import resume_if_configured
-from recbole_vae_plugin.models.base import AutoEncoderRecommender
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.linear import LinearBranch
