@@ -12,7 +12,7 @@ from pathlib import Path
 from recbole_vae_plugin.runs.files import EpochRow, Result, remove_left_over_runs
 from recbole_vae_plugin.runs.process import WorkerProcess
 from recbole_vae_plugin.runs.run import Run
-from recbole_vae_plugin.system.atomic import temporary_folder
+from recbole_vae_plugin.system.atomic import remove_left_over, temporary_folder
 from recbole_vae_plugin.system.processors import threads_for
 
 #: Prefix of the folder in which the processes of a pool share prepared data.
@@ -47,6 +47,8 @@ class Pool:
 
     def __enter__(self) -> Pool:
         remove_left_over_runs(self._folder)
+        # also the prepared data of pools that were killed
+        remove_left_over(CACHE.parent)
         # a split that several processes need is prepared by one of them
         if self._jobs > 1:
             self._cache = self._at_end.enter_context(temporary_folder(CACHE))
