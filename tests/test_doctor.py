@@ -36,7 +36,7 @@ def test_it_says_what_matters_and_that_nothing_is_wrong(capsys):
     assert all(f": {patch.name} (" in said for patch in PATCHES.values())
 
 
-def test_a_fresh_process_finds_every_repair_in_force():
+def test_a_fresh_process_applies_every_repair():
     done = subprocess.run(
         [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "doctor"], capture_output=True, text=True
     )
@@ -65,7 +65,7 @@ def test_a_repair_that_does_not_apply_is_named(capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "waiting: mend_what_is_not_there (recbole.no_such_module) (ModuleNotFoundError" in said
     assert "failed: AttributeError: no such function: mend_nothing (colorsys)" in said
-    assert "problems (1):\n  patches of RecBole that did not apply: mend_nothing, mend_what" in said
+    assert "problems (1):\n  patches that could not be applied: mend_nothing, mend_what" in said
 
 
 def test_a_patch_that_was_read_against_other_code_is_named(capsys, monkeypatch):

@@ -222,7 +222,7 @@ class TestServing:
     def test_the_doctor_says_so_too(self, serving, tmp_path):
         done = serving.run("recbole-vae doctor", tmp_path)
         assert done.returncode == 0, "serving alone is nothing wrong"
-        assert "for serving alone: training needs packages that are not installed: recbole, " in done.stdout
+        assert "for serving only: training needs packages that are not installed: recbole, " in done.stdout
         assert INSTALL_RECBOLE in done.stdout
 
 

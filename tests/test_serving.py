@@ -368,8 +368,11 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["recommend", "none.vae", "--items", "i1"], "none.vae: the file does not exist"),
-            (["recommend", "small.vae", "--input", "users.jsonl"], "--input and --output: got one of them"),
+            (["recommend", "none.vae", "--items", "i1"], "none.vae: there is no such file"),
+            (
+                ["recommend", "small.vae", "--input", "users.jsonl"],
+                "--input and --output: got only one of them",
+            ),
             (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got one"),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
             (["recommend", "small.vae", "--input", "none", "--output", "x.jsonl"], "--input: got 'none'"),
@@ -407,7 +410,7 @@ class TestCommands:
         assert main(arguments) == 130
         shown = capsys.readouterr().err
         assert "recbole-vae: interrupted" in shown
-        assert ("the same command goes on from here" in shown) == goes_on
+        assert ("run the same command again to resume" in shown) == goes_on
 
     def test_an_export_without_its_packages_says_what_to_install(self, file, monkeypatch, capsys):
         monkeypatch.setitem(sys.modules, "onnx", None)

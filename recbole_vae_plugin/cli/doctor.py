@@ -1,4 +1,4 @@
-"""``recbole-vae doctor``: what is installed, what it runs on, and what is wrong with it."""
+"""``recbole-vae doctor``: describes the installation and the machine, and reports problems."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ LIBRARIES = (
     "onnxruntime",
 )
 GIB = 2**30
-LEAST_DISK = 1 * GIB
+MIN_FREE_DISK = 1 * GIB
 
 
 class Problem(Exception):
-    """Something that keeps the package from working, with what to do about it."""
+    """A problem with the installation, and how to solve it."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one = commands.add_parser(
         "doctor",
-        help="describe the installation, for a bug report, and say what is wrong",
-        description="Print the versions, the machine and the patches of RecBole, to be pasted into a bug "
-        "report. The exit code is 1 where there is a problem; the last lines then say what to do.",
+        help="describe the installation for a bug report, and report problems",
+        description="Print versions, hardware and the state of the patches of RecBole, for a bug report. If "
+        "there are problems, the exit code is 1 and the last lines explain how to solve them.",
     )
     one.set_defaults(command=doctor)
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Print every section; a section that fails does not keep the others from being printed."""
+    """Print all sections, even if one of them fails."""
     problems = []
     for title, section in SECTIONS.items():
         print(title)
@@ -91,10 +91,10 @@ def versions() -> Iterator[str]:
         except metadata.PackageNotFoundError:
             yield f"{library} not installed"
     if metadata.version(PACKAGE) != recbole_vae_plugin.__version__:
-        raise Problem(f"installed as version {metadata.version(PACKAGE)}; install the package again")
+        raise Problem(f"installed as version {metadata.version(PACKAGE)}; reinstall the package")
     missing = what_to_run()
     if is_for_serving():
-        yield f"for serving alone: {missing}"
+        yield f"for serving only: {missing}"
     elif missing:
         raise Problem(missing)
 
@@ -108,7 +108,7 @@ def processors() -> Iterator[str]:
         from recbole_vae_plugin.system.processors import usable_processors
 
         usable = f"{usable_processors()} usable of {os.cpu_count()}"
-    yield f"{usable}; torch takes {torch.get_num_threads()} threads"
+    yield f"{usable}; torch uses {torch.get_num_threads()} threads"
     for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK", "LOKY_MAX_CPU_COUNT"):
         if name in os.environ:
             yield f"{name}={os.environ[name]}"
@@ -120,27 +120,27 @@ def gpus() -> Iterator[str]:
     import torch
 
     for number in range(torch.cuda.device_count()):
-        found = torch.cuda.get_device_properties(number)
+        gpu = torch.cuda.get_device_properties(number)
         bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        yield f"{number}: {found.name}, {found.total_memory / GIB:.1f} GiB, bfloat16 {bfloat16}"
+        yield f"{number}: {gpu.name}, {gpu.total_memory / GIB:.1f} GiB, bfloat16 {bfloat16}"
     if not torch.cuda.device_count():
         built = torch.version.cuda or torch.version.hip
         yield f"none ({f'torch was built for {built}' if built else 'torch was built without CUDA'})"
     if torch.backends.mps.is_available():
-        yield "Apple's MPS is there and is not used: RecBole knows CUDA and processors"
+        yield "Apple's MPS is available but not used: RecBole supports only CUDA and CPUs"
 
 
 def registration() -> Iterator[str]:
     if not has_recbole():
-        yield "RecBole is not installed: bundles can be served, nothing can be trained"
+        yield "RecBole is not installed: bundles can be served, but models cannot be trained"
         return
     off = os.environ.get(autoload.SWITCH, "").lower() in autoload.OFF
     off = off or os.environ.get("TORCH_DEVICE_BACKEND_AUTOLOAD") == "0"
-    yield f"torch loads the package by itself: {'turned off' if off else 'yes'}"
+    yield f"loaded automatically by torch: {'turned off' if off else 'yes'}"
     recbole_vae_plugin.register()
     entry_points = metadata.entry_points(group="torch.backends", name="recbole_vae_plugin")
     if {entry.value for entry in entry_points} != {"recbole_vae_plugin.autoload:after_torch"}:
-        raise Problem("the entry point for torch is missing or outdated; install the package again")
+        raise Problem("the entry point for torch is missing or outdated; reinstall the package")
     from recbole_vae_plugin.integration.registration import model_found_by_recbole
 
     for name in MODELS:
@@ -157,15 +157,15 @@ def patches() -> Iterator[str]:
 
     recbole_vae_plugin.register()
     reasons = {}
-    every = in_order()
-    for patch in every:
+    all_patches = in_order()
+    for patch in all_patches:
         try:
             import_module(patch.target)
         except Exception as problem:
             reasons[patch.target] = f" ({type(problem).__name__}: {problem})"
     apply_postponed()
     failed, outdated = [], []
-    for patch in every:
+    for patch in all_patches:
         yield f"{patch.state}: {patch.name} ({patch.target}){reasons.get(patch.target, '')}"
         if patch.state not in (APPLIED, NOT_NEEDED):
             failed.append(patch.name)
@@ -173,31 +173,32 @@ def patches() -> Iterator[str]:
             outdated.append(f"{patch.name}: {', '.join(differences)}")
     if failed:
         raise Problem(
-            f"patches of RecBole that did not apply: {', '.join(failed)}; they were written for RecBole "
-            f"1.2.1, try: {INSTALL_RECBOLE}"
+            f"patches that could not be applied: {', '.join(failed)}; they were written for RecBole 1.2.1, "
+            f"try: {INSTALL_RECBOLE}"
         )
     if outdated:
         raise Problem(
-            f"patches that were read against another RecBole than this one: {'; '.join(outdated)}; try: "
-            f"{INSTALL_RECBOLE}"
+            f"patches written for another version of RecBole: {'; '.join(outdated)}; try: {INSTALL_RECBOLE}"
         )
 
 
 def folders() -> Iterator[str]:
     here = Path("dataset").resolve()
     names = sorted(entry.name for entry in here.iterdir() if entry.is_dir()) if here.is_dir() else []
-    holds = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") or "nothing yet"
-    yield f"data sets (data_path): {here}: {holds}; ml-100k comes with RecBole"
-    short = []
-    for what, folder in (("results and checkpoints", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
+    content = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "") or "empty"
+    yield f"data sets (data_path): {here}: {content}; ml-100k comes with RecBole"
+    full = []
+    for use, folder in (("results and checkpoints", Path.cwd()), ("temporary", Path(tempfile.gettempdir()))):
         free = shutil.disk_usage(folder).free
-        yield f"{what}: {folder}, {free / GIB:.1f} GiB free"
-        if free < LEAST_DISK:
-            short.append(str(folder))
+        yield f"{use}: {folder}, {free / GIB:.1f} GiB free"
+        if free < MIN_FREE_DISK:
+            full.append(str(folder))
         if not os.access(folder, os.W_OK):
-            raise Problem(f"{folder} cannot be written to; run from another folder")
-    if short:
-        raise Problem(f"less than {LEAST_DISK / GIB:.0f} GiB free in {' and '.join(short)}; make room there")
+            raise Problem(f"{folder} is not writable; run from another folder")
+    if full:
+        raise Problem(
+            f"less than {MIN_FREE_DISK / GIB:.0f} GiB free in {' and '.join(full)}; free some space"
+        )
 
 
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {

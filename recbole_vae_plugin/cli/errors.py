@@ -1,4 +1,4 @@
-"""How a command says what went wrong: one line, and the traceback only for whoever asks for it."""
+"""Error messages of the commands: one line, and the traceback only on request."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ from recbole_vae_plugin.system.installation import what_to_run
 
 
 def report(problem: Exception, traceback: bool, program: str, code: int | None = None) -> int:
-    """Print one message and return the exit code, or raise where the user asked for the traceback.
+    """Print an error message and return the exit code.
 
-    What was refused is told by its message alone. Of any other error the class is told, too, and how to
-    find out more: a ``ValueError`` from within may be a mistake of the program's.
+    For refused input only the message is printed. Other errors may be bugs: their class is printed as well,
+    and how to see the traceback.
 
     Args:
-        code: by default 2 for what was refused, 1 for the rest.
+        problem: the error.
+        traceback: raise the error instead.
+        program: the name of the command.
+        code: the exit code; by default 2 for refused input, 1 for other errors.
     """
     if traceback:
         raise problem
     refused = isinstance(problem, Refused)
     code = code or (2 if refused else 1)
-    # A KeyError prints as the repr of its key.
+    # str(KeyError) is the repr of the key
     text = problem.args[0] if isinstance(problem, KeyError) and problem.args else str(problem)
-    kind = "" if refused else f"{type(problem).__name__}: "
+    prefix = "" if refused else f"{type(problem).__name__}: "
     notes = "".join(f" ({note})" for note in getattr(problem, "__notes__", ()))
     missing = what_to_run() if isinstance(problem, ModuleNotFoundError) else None
-    print(f"{program}: error: {missing or kind + str(text) + notes}", file=sys.stderr)
+    print(f"{program}: error: {missing or prefix + str(text) + notes}", file=sys.stderr)
     if code == 1:
-        more = "" if refused else "; to report it, add what it shows and what recbole-vae doctor prints"
-        print(f"{program}: --traceback shows where it was raised{more}", file=sys.stderr)
+        hint = "" if refused else "; in a bug report, include it and the output of recbole-vae doctor"
+        print(f"{program}: --traceback shows where it was raised{hint}", file=sys.stderr)
     return code

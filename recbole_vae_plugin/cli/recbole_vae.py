@@ -1,4 +1,4 @@
-"""``recbole-vae``: compare models, tune them, show what was found, and serve what was trained."""
+"""``recbole-vae``: compare and tune models, present the results, and serve trained models."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from recbole_vae_plugin.cli.errors import report as report_problem
 from recbole_vae_plugin.cli.terminal import discard_stdout, replace_unprintable_characters
 from recbole_vae_plugin.settings.validation import Refused
 
+DESCRIPTION = "Compare and tune models, present the results, and serve trained models."
 EXAMPLES = """\
 examples:
   recbole-vae configs
@@ -30,7 +31,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 refused, 130 interrupted."""
+    """Run the command and return its exit code: 0 success, 1 failure, 2 refused input, 130 interrupted."""
     replace_unprintable_characters()
     options = parser().parse_args(arguments)
     try:
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         discard_stdout()
         return 0
     except KeyboardInterrupt:
-        goes_on = options.command in (compare, tune)
-        hint = "; the same command goes on from here" if goes_on else ""
+        resumable = options.command in (compare, tune)
+        hint = "; run the same command again to resume" if resumable else ""
         print(f"\nrecbole-vae: interrupted{hint}", file=sys.stderr)
         return 130
     except Exception as problem:
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """Run what is missing, then write and print the table."""
+    """Run the missing runs of an experiment, then write and print the table."""
     from recbole_vae_plugin.compare.experiment import Experiment
     from recbole_vae_plugin.compare.runner import Plan, describe, run
     from recbole_vae_plugin.settings.validation import one_of
@@ -80,7 +81,7 @@ def compare(options: argparse.Namespace) -> int:
 
 
 def tune(options: argparse.Namespace) -> int:
-    """Search, then run the best configuration and write everything."""
+    """Search for the best configuration, then test it and write the results."""
     from recbole_vae_plugin.tune.outcome import write_outcome
     from recbole_vae_plugin.tune.search import search, still_running
     from recbole_vae_plugin.tune.space import Space
@@ -97,22 +98,22 @@ def tune(options: argparse.Namespace) -> int:
         space.check_data()
     study = search(space, folder, options.jobs, options.storage)
     if still_running(study):
-        print("other processes are still searching; the last to end runs the best configuration")
+        print("other processes are still searching; the last one to finish tests the best configuration")
         return 0
     result = write_outcome(space, study, folder)
     if "failed" in result:
         print(
-            f"recbole-vae: the best configuration failed on its test run: {result['failed']}", file=sys.stderr
+            f"recbole-vae: the test run of the best configuration failed: {result['failed']}", file=sys.stderr
         )
         return 1
     print((folder / "hyperparameters.md").read_text(encoding="utf-8"))
     best = shlex.quote(str(folder / "best.yaml"))
-    print(f"written to {folder.resolve()}; run_recbole --config_files={best} runs it again")
+    print(f"written to {folder.resolve()}; to run it again: run_recbole --config_files={best}")
     return 0
 
 
 def table(options: argparse.Namespace) -> None:
-    """Print a table, or write a leaderboard's files."""
+    """Print a table, or write the files for a leaderboard."""
     from recbole_vae_plugin.compare.results import Results
     from recbole_vae_plugin.compare.tables import FORMATS, Comparison
 
@@ -126,7 +127,7 @@ def table(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Write the page."""
+    """Write the results as an HTML page."""
     from recbole_vae_plugin.compare.report import write_report
     from recbole_vae_plugin.compare.results import Results
     from recbole_vae_plugin.compare.tables import Comparison
@@ -138,32 +139,30 @@ def report(options: argparse.Namespace) -> None:
 
 
 def bundle(options: argparse.Namespace) -> None:
-    """Write what serving needs of a checkpoint into one file."""
+    """Convert a checkpoint to a bundle."""
     from recbole_vae_plugin.conversion import bundle_of
     from recbole_vae_plugin.serving.bundle import write_bundle
 
-    made = bundle_of(options.checkpoint, options.titles, options.data_path)
-    write_bundle(made, options.output)
-    titles = "with titles" if made.vocabulary.titles else "without titles"
+    content = bundle_of(options.checkpoint, options.titles, options.data_path)
+    write_bundle(content, options.output)
+    titles = "with titles" if content.vocabulary.titles else "without titles"
     print(
-        f"written to {options.output}: {made.model} of {made.dataset}, {len(made.vocabulary):,} items "
-        f"{titles}, {options.output.stat().st_size / 2**20:.1f} MiB"
+        f"written to {options.output}: {content.model} trained on {content.dataset}, "
+        f"{len(content.vocabulary):,} items {titles}, {options.output.stat().st_size / 2**20:.1f} MiB"
     )
 
 
 def recommend(options: argparse.Namespace) -> None:
-    """Recommend to one user, or to a file of them."""
+    """Recommend items to one user, or to the users in a file."""
     from recbole_vae_plugin.serving.batch import recommend_many
     from recbole_vae_plugin.serving.console import show
     from recbole_vae_plugin.serving.recommender import Recommender
     from recbole_vae_plugin.settings.validation import refuse
 
     if (options.input is None) != (options.output is None):
-        raise Refused("--input and --output: got one of them; allowed: both, or --items")
+        raise Refused("--input and --output: got only one of them; allowed: both, or --items")
     if options.output and options.output.suffix != ".jsonl":
-        refuse(
-            "--output", str(options.output), "a name that ends in .jsonl: JSON is written, an object a line"
-        )
+        refuse("--output", str(options.output), "a name ending in .jsonl, since the output is JSON Lines")
     recommender = Recommender.load(options.bundle)
     if options.input is None:
         show(recommender, [item.strip() for item in options.items.split(",")], options.k)
@@ -179,8 +178,8 @@ def export(options: argparse.Namespace) -> None:
 
     difference = export_onnx(read_bundle(options.bundle), options.output)
     print(
-        f"written to {options.output}: histories [users, items] to scores [users, items]; onnxruntime's "
-        f"scores differ from torch's by {difference:.1g} at most"
+        f"written to {options.output}: input histories [users, items], output scores [users, items]; the "
+        f"scores of onnxruntime differ from torch's by at most {difference:.1g}"
     )
 
 
@@ -188,7 +187,7 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     result = argparse.ArgumentParser(
         prog="recbole-vae",
-        description=__doc__.partition(": ")[2],
+        description=DESCRIPTION,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -200,28 +199,27 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "compare",
         help="run an experiment: methods x data sets x seeds",
-        description="Run every method of an experiment on every data set with every seed, through "
-        "RecBole. Stopped at any moment, the same command goes on with what is missing; runs that "
-        "failed are tried again.",
+        description="Run all methods of an experiment on all data sets with all seeds. If interrupted, run "
+        "the same command again: it resumes with the missing runs, and repeats those that failed.",
     )
-    one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped one")
+    one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped experiment")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
-    one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs side by side (default 1)")
-    one.add_argument("--only", nargs="+", metavar="LABEL", help="run these methods now, others later")
-    one.add_argument("--dry-run", action="store_true", help="say what would run, and stop")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs in parallel (default 1)")
+    one.add_argument("--only", nargs="+", metavar="METHOD", help="run only these methods for now")
+    one.add_argument("--dry-run", action="store_true", help="check the experiment and list its runs")
     one.set_defaults(command=compare)
 
     one = commands.add_parser(
         "tune",
-        help="search for a model's best settings",
-        description="Try configurations of a space, judged by validation alone; then run the best one and "
-        "test it. Stopped at any moment, the same command goes on; started twice at once, in one folder "
-        "or with one --storage, both share the trials.",
+        help="search for a model's best hyperparameters",
+        description="Evaluate configurations of a search space on the validation set, then test the best. "
+        "If interrupted, run the same command again to resume. Several processes with the same "
+        "folder or the same --storage share the trials.",
     )
-    one.add_argument("space", metavar="SPACE", help="a path, or the name of a shipped one")
+    one.add_argument("space", metavar="SPACE", help="a path, or the name of a shipped search space")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
-    one.add_argument("--trials", type=int, metavar="N", help="how many configurations to try in all")
-    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials side by side (default 1)")
+    one.add_argument("--trials", type=int, metavar="N", help="total number of configurations to try")
+    one.add_argument("--jobs", type=int, default=1, metavar="N", help="trials in parallel (default 1)")
     one.add_argument(
         "--storage",
         metavar="URL",
@@ -229,86 +227,91 @@ def parser() -> argparse.ArgumentParser:
     )
     one.set_defaults(command=tune)
 
-    one = commands.add_parser("table", help="results as a table", description="Print results as a table.")
-    one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")
+    one = commands.add_parser(
+        "table", help="print results as a table", description="Print results as a table."
+    )
+    one.add_argument("results", metavar="RESULTS", help="results folder of compare")
     one.add_argument(
         "--format",
         default="markdown",
         choices=["markdown", "latex", "csv", "json", "leaderboard"],
-        help="leaderboard: a row for RecBole's public boards, and its hyper-parameter page",
+        help="leaderboard: an entry for RecBole's public leaderboards, with its hyperparameters",
     )
     board = one.add_argument_group("for --format leaderboard")
-    board.add_argument("--method", help="whose row it is (default: the best)")
-    board.add_argument("--contestant", dest="method", help=argparse.SUPPRESS)  # its former name
-    board.add_argument("--dataset", help="of which data set (default: the only one)")
-    board.add_argument("--board", metavar="FILE.json", help="rank the row among these")
-    board.add_argument("--search-space", metavar="FILE", help="the space that was searched, for the page")
-    board.add_argument("--output", metavar="DIR", help="where the files go (default RESULTS/leaderboard)")
-    for field, what in (
+    board.add_argument("--method", help="the method of the entry (default: the best)")
+    board.add_argument("--contestant", dest="method", help=argparse.SUPPRESS)  # the former name
+    board.add_argument("--dataset", help="the data set of the entry (default: the only one)")
+    board.add_argument("--board", metavar="FILE.json", help="leaderboard in which to rank the entry")
+    board.add_argument("--search-space", metavar="FILE", help="the search space of the hyperparameters")
+    board.add_argument("--output", metavar="DIR", help="output folder (default RESULTS/leaderboard)")
+    for field, description in (
         ("year", "year of the model's publication"),
-        ("pub", "where it was published"),
-        ("model-link", "address of the paper"),
-        ("ref-code", "address of the code"),
+        ("pub", "venue of the publication"),
+        ("model-link", "URL of the paper"),
+        ("ref-code", "URL of the code"),
         ("contributor", "your name"),
-        ("contributor-email", "your address"),
-        ("tester", "who ran it"),
+        ("contributor-email", "your email address"),
+        ("tester", "name of the tester"),
     ):
-        board.add_argument(f"--{field}", default="", help=what)
+        board.add_argument(f"--{field}", default="", help=description)
     one.set_defaults(command=table)
 
     one = commands.add_parser(
-        "report", help="results as one page of HTML", description="Write results as one self-contained page."
+        "report",
+        help="write results as an HTML page",
+        description="Write results as a self-contained HTML page.",
     )
-    one.add_argument("results", metavar="RESULTS", help="folder that compare wrote")
-    one.add_argument("--output", metavar="FILE.html", help="default RESULTS/report.html")
+    one.add_argument("results", metavar="RESULTS", help="results folder of compare")
+    one.add_argument("--output", metavar="FILE.html", help="output file (default RESULTS/report.html)")
     one.set_defaults(command=report)
 
     one = commands.add_parser(
         "bundle",
-        help="make a trained model into one file that needs no RecBole",
-        description="Read a checkpoint of VAESplit, VAETwin or DAE, and the data set that it was trained on, "
-        "and write a bundle: weights, settings, item ids, titles and popularity in one file that holds no "
-        "code. Opening a checkpoint may run code: bundle only your own.",
+        help="convert a checkpoint to a bundle, which can be served without RecBole",
+        description="Convert a checkpoint of VAESplit, VAETwin or DAE to a bundle: a single file with the "
+        "weights, the settings, and the items' ids, titles and popularity. A bundle contains no "
+        "code, but loading a checkpoint can run code: convert only checkpoints that you trust.",
     )
-    one.add_argument("checkpoint", metavar="CHECKPOINT.pth", help="what RecBole saved")
-    one.add_argument("output", metavar="OUT.vae", type=Path, help="the bundle; an older one is replaced")
+    one.add_argument("checkpoint", metavar="CHECKPOINT.pth", help="a checkpoint saved by RecBole")
+    one.add_argument("output", metavar="OUT.vae", type=Path, help="the bundle; an existing file is replaced")
     one.add_argument(
-        "--titles", metavar="FIELD", help="field of the data set's .item file (default: the title or name)"
+        "--titles", metavar="FIELD", help="field of the .item file with the titles (default: title or name)"
     )
     one.add_argument(
         "--data-path",
         metavar="DIR",
         type=Path,
-        help="folder that holds the data set's folder now, if it was moved: titles are read there",
+        help="folder that now contains the data set's folder, if it was moved; only titles are read from it",
     )
     one.set_defaults(command=bundle)
 
     one = commands.add_parser(
         "recommend",
-        help="recommend from a bundle",
-        description="Recommend to one user, from the items that he has, or to a file of users. Items of the "
-        "history are left out; a user without a known item gets the popular ones.",
+        help="recommend items with a bundle",
+        description="Recommend items to one user, given their history, or to the users in a file. Items in "
+        "the history are not recommended; users without known items get the most popular ones.",
         epilog='A line of the input: {"user": "ann", "items": ["1", "50"]}. A line of the output: '
-        '{"user": "ann", "items": ["181", ...], "scores": [...], "popular": false}. Bad lines are reported '
-        "and skipped.",
+        '{"user": "ann", "items": ["181", ...], "scores": [...], "popular": false}. Invalid lines are '
+        "reported and skipped.",
     )
-    one.add_argument("bundle", metavar="BUNDLE.vae")
-    whose = one.add_mutually_exclusive_group(required=True)
-    whose.add_argument("--items", metavar="ID,ID,...", help="one user's items, by their original ids")
-    whose.add_argument("--input", metavar="USERS.jsonl", type=Path, help="users, one JSON object a line")
-    one.add_argument("--output", metavar="FILE.jsonl", type=Path, help="with --input: where the answers go")
-    one.add_argument("-k", type=int, default=10, metavar="N", help="items for each user (default 10)")
+    one.add_argument("bundle", metavar="BUNDLE.vae", help="a bundle")
+    source = one.add_mutually_exclusive_group(required=True)
+    source.add_argument("--items", metavar="ID,ID,...", help="the original ids of one user's items")
+    source.add_argument("--input", metavar="USERS.jsonl", type=Path, help="users, one JSON object per line")
+    one.add_argument("--output", metavar="FILE.jsonl", type=Path, help="output file for --input")
+    one.add_argument("-k", type=int, default=10, metavar="N", help="recommendations per user (default 10)")
     one.set_defaults(command=recommend)
 
     one = commands.add_parser(
         "export",
-        help="write a bundle as ONNX",
-        description="Write the model of a bundle as ONNX, checked against torch. Input: histories, float32 "
-        "[users, items], not 0 where a user has an item, in the order of the bundle's items (metadata "
-        "item_ids). Output: scores, float32 [users, items], in which what a user has is not left out.",
+        help="export a bundle to ONNX",
+        description="Export the model of a bundle to ONNX and compare its scores with torch's. Input: "
+        "histories, float32 [users, items], nonzero for the items in a user's history, in the "
+        "order of the bundle's items (metadata item_ids). Output: scores, float32 [users, items], "
+        "including the items in the history.",
     )
-    one.add_argument("bundle", metavar="BUNDLE.vae")
-    one.add_argument("output", metavar="MODEL.onnx", type=Path)
+    one.add_argument("bundle", metavar="BUNDLE.vae", help="a bundle")
+    one.add_argument("output", metavar="MODEL.onnx", type=Path, help="output file")
     one.set_defaults(command=export)
     return result
 

@@ -9,7 +9,7 @@ import shlex
 import sys
 import textwrap
 from collections import ChainMap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from recbole_vae_plugin.integration.distributed.parallel import check_gpus
 from recbole_vae_plugin.integration.training.resuming import checkpoint_to_resume
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
 from recbole_vae_plugin.settings.model_registry import MODELS
-from recbole_vae_plugin.settings.validation import Refused
+from recbole_vae_plugin.settings.validation import Refused, refuse
 
 EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 failed, 2 refused."""
+    """Run the command and return its exit code: 0 success, 1 failure, 2 refused input, 130 interrupted."""
     replace_unprintable_characters()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     options, rest = parser().parse_known_args(arguments)
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def split_names(names: str) -> list[str]:
-    """The names that blanks separate; one of a file with blanks may stand alone or in quotes."""
+    """Split names at whitespace; a file name that contains spaces may be quoted, or be the only name."""
     if Path(names).is_file():
         return [names]
     try:
@@ -66,25 +66,25 @@ def split_names(names: str) -> list[str]:
 
 
 def read_overrides(rest: Sequence[str]) -> dict[str, str]:
-    """``--key=value`` and ``--key value`` as a dict of strings.
+    """Parse ``--key=value`` and ``--key value`` into a dict of strings.
 
     Raises:
-        ValueError: an argument is neither, or a key is given twice.
+        ValueError: an argument is neither, or a key has two values.
     """
     overrides: dict[str, str] = {}
-    waiting = list(rest)
-    while waiting:
-        argument = waiting.pop(0)
+    remaining = list(rest)
+    while remaining:
+        argument = remaining.pop(0)
         key, equals, value = argument.removeprefix("--").partition("=")
         if not argument.startswith("--") or not key:
             raise Refused(f"{argument}: not understood; settings are written --key=value")
         if not equals:
-            if not waiting or waiting[0].startswith("--"):
+            if not remaining or remaining[0].startswith("--"):
                 raise Refused(f"{argument}: has no value; settings are written --key=value")
-            value = waiting.pop(0)
+            value = remaining.pop(0)
         if "=" in value:
             raise Refused(
-                f"{key}: got {value!r}; RecBole reads no value with '=' from the command line, "
+                f"{key}: got {value!r}; RecBole cannot read values with '=' from the command line, "
                 "put it in a config file"
             )
         if overrides.setdefault(key, value) != value:
@@ -93,7 +93,7 @@ def read_overrides(rest: Sequence[str]) -> dict[str, str]:
 
 
 def literal(value: str) -> Any:
-    """A typed value as Python reads it, or the text itself."""
+    """The Python literal that a string spells, or else the string itself."""
     try:
         return ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -101,36 +101,32 @@ def literal(value: str) -> Any:
 
 
 def prepare(options: argparse.Namespace, config_files: Sequence[str], overrides: dict[str, str]) -> None:
-    """Refuse bad input, and leave in ``sys.argv`` what RecBole's ``Config`` reads from there."""
+    """Refuse bad input, and set ``sys.argv`` to what RecBole's ``Config`` should read from it."""
     files = {file: read_config_file(file) for file in config_files}
-    for content in reversed(files.values()):
+    by_precedence = list(reversed(files.values()))
+    for content in by_precedence:
         options.model = options.model or content.get("model")
         options.dataset = options.dataset or content.get("dataset")
     check_processes(options)
-    checks.check_model(options.model)
+    model: str = checks.check_model(options.model)
     if options.dataset is None:
-        checks.refuse("dataset", None, "a data set's name, as in --dataset=ml-100k")
-    checks.check_keys(options.model, overrides, files)
-    typed = {key: literal(value) for key, value in overrides.items()}
-    checks.check_evaluation(ChainMap(typed, *reversed(files.values())))
+        refuse("dataset", None, "the name of a data set, as in --dataset=ml-100k")
+    checks.check_keys(model, overrides, files)
+    literals: dict[str, Any] = {key: literal(value) for key, value in overrides.items()}
+    checks.check_evaluation(ChainMap(literals, *by_precedence))
 
-    everything = {"model": options.model, "dataset": options.dataset, **overrides}
+    settings = {"model": model, "dataset": options.dataset, **overrides}
     if options.resume is not None:
-        folder = overrides.get("checkpoint_dir", next(given("checkpoint_dir", files), "saved"))
-        everything["resume"] = str(checkpoint_to_resume(options.resume, options.model, folder))
-    sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in everything.items())]
-    config = checks.config_of(options.model, options.dataset, config_file_list=list(config_files))
+        folder = ChainMap(overrides, *by_precedence).get("checkpoint_dir", "saved")
+        settings["resume"] = str(checkpoint_to_resume(options.resume, model, folder))
+    sys.argv = [sys.argv[0], *(f"--{key}={value}" for key, value in settings.items())]
+    config = checks.config_of(model, options.dataset, config_file_list=list(config_files))
     checks.check_config(config)
     check_gpus(config, options.nproc)
 
 
-def given(key: str, files: dict[str, dict]) -> Iterator:
-    """The values of a key in config files, those that win first."""
-    return (content[key] for content in reversed(files.values()) if key in content)
-
-
 def parser() -> argparse.ArgumentParser:
-    """The flags of RecBole's own script, and help that lists models and keys."""
+    """The options of RecBole's own script, and help that lists models and keys."""
     result = argparse.ArgumentParser(
         prog="run_recbole",
         description="Train and evaluate a model of this package, or one of RecBole's own.",
@@ -138,20 +134,21 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    result.add_argument("--model", "-m", help="name of the model (may stand in a config file)")
-    result.add_argument("--dataset", "-d", help="name of the data set (may stand in a config file)")
+    result.add_argument("--model", "-m", help="name of the model (can be set in a config file)")
+    result.add_argument("--dataset", "-d", help="name of the data set (can be set in a config file)")
     result.add_argument(
         "--config_files",
-        help="config files, separated by spaces: paths, or names that `recbole-vae configs` lists, as in "
-        '"ml-100k vae-split"; later ones win',
+        help="config files, separated by spaces: paths, or names listed by `recbole-vae configs`, as in "
+        '"ml-100k vae-split"; later files override earlier ones',
     )
     result.add_argument("--nproc", "-n", type=int, default=1, help="processes on this machine (default 1)")
     result.add_argument("--ip", default="localhost", help="address of the first machine (default localhost)")
     result.add_argument(
-        "--port", help=f"port of the first machine (default {DEFAULT_PORT}; a free one where it is the only)"
+        "--port",
+        help=f"port of the first machine (default {DEFAULT_PORT}, or any free port with one machine)",
     )
     result.add_argument(
-        "--world_size", type=int, default=-1, help="processes on all machines (default nproc)"
+        "--world_size", type=int, default=-1, help="processes on all machines (default: nproc)"
     )
     result.add_argument(
         "--group_offset", type=int, default=0, help="rank of this machine's first process (default 0)"
@@ -159,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         "--resume",
         metavar="FILE",
-        help="go on from this checkpoint, or from the model's newest one: --resume=latest",
+        help="resume from this checkpoint, or from the model's newest one: --resume=latest",
     )
     result.add_argument("--traceback", action="store_true", help="show where an error was raised")
     result.add_argument(
@@ -167,13 +164,13 @@ def parser() -> argparse.ArgumentParser:
         dest="key",
         action="store",
         metavar="",
-        help="override any key of the configuration, as in --epochs=50",
+        help="set any key of the configuration, as in --epochs=50",
     )
     return result
 
 
 def describe_models() -> str:
-    """The models and the keys of ours, with defaults."""
+    """The names of all models, and the keys of ours with their defaults."""
     lines = ["models of this package and their keys (default in brackets):"]
     described: dict[tuple, list[str]] = {}
     for model in MODELS:

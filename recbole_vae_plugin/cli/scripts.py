@@ -1,4 +1,4 @@
-"""What the installed scripts call. They also start where training cannot, and say what is missing."""
+"""Entry points of the installed scripts; if requirements for training are missing, they say which."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from recbole_vae_plugin.system.installation import has_recbole, what_to_run
 
 
 def run_recbole() -> int:
-    """``run_recbole``: needs all that training needs."""
+    """``run_recbole``, which needs the requirements for training."""
     traceback = "--traceback" in sys.argv
     try:
         if not has_recbole():
@@ -21,7 +21,7 @@ def run_recbole() -> int:
 
 
 def recbole_vae() -> int:
-    """``recbole-vae``: its commands for serving need less than those for training."""
+    """``recbole-vae``, whose serving commands do not need the requirements for training."""
     from recbole_vae_plugin.cli.recbole_vae import main
 
     return main()

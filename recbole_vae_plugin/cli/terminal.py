@@ -1,13 +1,14 @@
-"""What is printed arrives, whatever the terminal can show and whoever has stopped reading."""
+"""Robust printing to terminals with limited character sets and to closed pipes."""
 
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import sys
 
-#: For terminals without them.
-PLAIN = {
+#: Character -> its replacement on terminals that cannot show it.
+REPLACEMENTS = {
     "±": "+/-",
     "↑": "(more is better)",
     "↓": "(less is better)",
@@ -18,21 +19,21 @@ PLAIN = {
 }
 
 
-def _plain(problem: UnicodeError) -> tuple[str, int]:
+def _replace(problem: UnicodeError) -> tuple[str, int]:
     if not isinstance(problem, UnicodeEncodeError):
         raise problem
-    wrong = problem.object[problem.start : problem.end]
-    return "".join(PLAIN.get(character, "?") for character in wrong), problem.end
+    unprintable = problem.object[problem.start : problem.end]
+    return "".join(REPLACEMENTS.get(character, "?") for character in unprintable), problem.end
 
 
 def replace_unprintable_characters() -> None:
-    """Have characters that the terminal lacks printed as others, instead of an error at the end of a run."""
-    codecs.register_error("plain", _plain)
+    """Replace characters that the terminal cannot show, instead of failing at the end of a run."""
+    codecs.register_error("plain", _replace)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="plain")
 
 
 def discard_stdout() -> None:
-    """After a BrokenPipeError: let Python's own flush at exit go nowhere."""
+    """After a BrokenPipeError, discard what Python flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

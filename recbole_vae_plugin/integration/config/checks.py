@@ -31,8 +31,12 @@ EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 EVALUATED_PARTS = {"valid": ("validation", 1, "test_only"), "test": ("test", 2, "valid_only")}
 
 
-def check_model(name: str | None) -> None:
-    """Raise ``ValueError`` unless RecBole or this package provides the model."""
+def check_model(name: str | None) -> str:
+    """Return the name of a model.
+
+    Raises:
+        ValueError: neither RecBole nor this package has the model.
+    """
     if name is None:
         refuse("model", name, "the name of a model, as in --model=VAESplit; see --help for a list")
     models = [*MODELS, *builtin_models()]
@@ -40,6 +44,7 @@ def check_model(name: str | None) -> None:
         ours = ", ".join(MODELS)
         hint = did_you_mean(str(name), models, most=3)
         refuse("model", name, f"{ours} or a model of RecBole{hint}; see --help for a list")
+    return name
 
 
 def check_keys(model: str, overrides: Iterable[str], files: Mapping[str, Mapping]) -> None:
