@@ -368,7 +368,7 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["recommend", "none.vae", "--items", "i1"], "none.vae: there is no such file"),
+            (["recommend", "none.vae", "--items", "i1"], "none.vae: the file does not exist"),
             (
                 ["recommend", "small.vae", "--input", "users.jsonl"],
                 "--input and --output: got only one of them",
