@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -83,22 +84,47 @@ def test_killed_and_resumed_it_equals_the_uninterrupted_run(write_settings, vari
     assert_equal(weights_in("straight"), weights_in("killed"))
 
 
+@pytest.fixture(scope="module")
+def attempt():
+    """Runs the command in a fork of one process, see ``attempts.py``, and returns its exit code."""
+    command = [sys.executable, str(Path(__file__).with_name("attempts.py"))]
+    # two threads that others keep from running wait for each other at every step
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=alone) as process:
+
+        def attempt(*arguments: str, kill_at: int | None = None) -> int:
+            request = {
+                "folder": os.getcwd(),
+                "arguments": [*RUN[3:], *arguments],
+                "log": "attempts.log",
+                "kill_at": kill_at,
+            }
+            print(json.dumps(request), file=process.stdin, flush=True)
+            return int(process.stdout.readline())
+
+        yield attempt
+        process.stdin.close()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
-def test_killed_five_times_it_equals_the_uninterrupted_run(write_settings, variant):
-    """Twenty kills over the four variants, at moments chosen by a seed."""
-    write_settings(state="INFO", epochs=80, stopping_step=100, learning_rate=0.003)
-    assert main([*RUN[3:], *variant, "--checkpoint_dir=straight"]) == 0
+def test_killed_five_times_it_equals_the_uninterrupted_run(write_settings, attempt, variant):
+    """Twenty kills over the four variants, at moments chosen by a seed: steps, and parts of writes."""
+    write_settings(state="INFO", epochs=20, stopping_step=100, learning_rate=0.003)
+    assert attempt(*variant, "--checkpoint_dir=straight") == 0, Path("attempts.log").read_text()[-2000:]
     moments = random.Random(f"five {variant}")
     resume: list[str] = []
-    for number in range(5):
-        killed = [*variant, "--checkpoint_dir=killed", *resume]
-        kill_when(f"killed-{number}", moments.randrange(3, 12), killed)
+    for _ in range(5):
+        # no more moments in all than there are steps, so that every kill strikes
+        killed = attempt(*variant, "--checkpoint_dir=killed", *resume, kill_at=moments.randrange(1, 17))
+        assert killed == -signal.SIGKILL, "it struck"
         if list(Path("killed").glob("*.pth")):
             resume = ["--resume=latest"]
-    assert main([*RUN[3:], *variant, "--checkpoint_dir=killed", *resume]) == 0
+    assert attempt(*variant, "--checkpoint_dir=killed", *resume) == 0
     newest = max(Path("killed").glob("*.pth"), key=os.path.getmtime)
+    assert resume, "at least one run went on"
     assert_equal(weights_in("straight"), torch.load(newest, weights_only=False))
 
 
