@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from recbole_vae_plugin.settings.keys import Config, Key
+if TYPE_CHECKING:  # this module is imported whenever torch is
+    from recbole_vae_plugin.settings.keys import Config, Key
 
 
 class ConfigurableModel(Protocol):
