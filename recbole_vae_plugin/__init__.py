@@ -22,7 +22,7 @@ _LAZY = {
     "BundleError": "recbole_vae_plugin.serving.bundle",
     "RegistrationError": "recbole_vae_plugin.system.installation",
     # for components of other packages
-    "setting": "recbole_vae_plugin.settings.keys",
+    "setting": "recbole_vae_plugin.settings.declaration",
     "Integer": "recbole_vae_plugin.settings.validation",
     "Number": "recbole_vae_plugin.settings.validation",
     "OneOf": "recbole_vae_plugin.settings.validation",

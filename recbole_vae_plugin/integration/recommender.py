@@ -27,7 +27,7 @@ from recbole_vae_plugin.nn.network import build_network
 from recbole_vae_plugin.nn.priors import PRIORS, Prior
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, Settings
-from recbole_vae_plugin.settings.keys import Config, Key, keys_of, setting
+from recbole_vae_plugin.settings.declaration import Config, Key, keys_of, setting
 from recbole_vae_plugin.settings.validation import CheckedByRecBole
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.interactions import Rows
-from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Number
 

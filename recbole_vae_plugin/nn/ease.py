@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_vae_plugin.nn.interactions import Batch, Interactions
 from recbole_vae_plugin.nn.linear import LinearBranch, register_linear_branch
-from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.validation import Number, Refused, refuse
 
 #: The largest catalogue: with more items the matrix alone would take more than 10 GB.

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from recbole_vae_plugin.nn.interactions import Rows
-from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Integer
 

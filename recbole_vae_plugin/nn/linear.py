@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_vae_plugin.nn.interactions import Batch, Interactions, Rows
-from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Number, Optional
 

@@ -18,7 +18,7 @@ from recbole_vae_plugin.nn.autoencoder import AutoEncoder
 from recbole_vae_plugin.nn.heads import Posterior
 from recbole_vae_plugin.nn.interactions import Rows
 from recbole_vae_plugin.nn.kl import at_least_float32, kl_divergence
-from recbole_vae_plugin.settings.keys import setting
+from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Integer
 

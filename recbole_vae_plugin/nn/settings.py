@@ -14,7 +14,7 @@ from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
 from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES, NO_BRANCH
 from recbole_vae_plugin.nn.priors import PRIORS
-from recbole_vae_plugin.settings.keys import Config, Key, checked, keys_of, read, setting
+from recbole_vae_plugin.settings.declaration import Config, Key, checked, keys_of, read, setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import (
     Integer,

@@ -10,8 +10,8 @@ from multiprocessing.connection import wait
 from pathlib import Path
 
 from recbole_vae_plugin.runs.files import EpochRow, Result, remove_left_over_runs
-from recbole_vae_plugin.runs.process import WorkerProcess
 from recbole_vae_plugin.runs.run import Run
+from recbole_vae_plugin.runs.supervisor import WorkerProcess
 from recbole_vae_plugin.system.atomic import remove_left_over, temporary_folder
 from recbole_vae_plugin.system.processors import threads_for
 

@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:  # this module is imported whenever torch is
-    from recbole_vae_plugin.settings.keys import Config, Key
+    from recbole_vae_plugin.settings.declaration import Config, Key
 
 
 class ConfigurableModel(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any, Generic, TypeVar
 
-from recbole_vae_plugin.settings.keys import Config, Key, checked, keys_of, read
+from recbole_vae_plugin.settings.declaration import Config, Key, checked, keys_of, read
 from recbole_vae_plugin.settings.validation import refuse
 
 #: The type of a registry's components.

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
-from recbole_vae_plugin.settings.keys import Check
+from recbole_vae_plugin.settings.declaration import Check
 
 #: The most hidden layers of an encoder or a decoder.
 MAX_LAYERS = 100

@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES
 from recbole_vae_plugin.nn.priors import PRIORS
-from recbole_vae_plugin.settings.keys import keys_of
+from recbole_vae_plugin.settings.declaration import keys_of
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Refused
