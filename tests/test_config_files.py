@@ -123,7 +123,7 @@ class TestCommand:
         assert copy.read_text() == (shipped_folder() / "models/multi-dae.yaml").read_text()
         copy.write_text("mine")
         assert recbole_vae.main(["configs", "multi-dae", "--copy"]) == 2
-        assert "multi-dae.yaml exists" in capsys.readouterr().err
+        assert "multi-dae.yaml already exists" in capsys.readouterr().err
         assert copy.read_text() == "mine"
 
     @pytest.mark.parametrize("typed", [["vae-split"], ["none"], ["--copy", "x.yaml"]])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_vae_plugin.cli.run_recbole import main
-from recbole_vae_plugin.integration.data.reading import shape_of
+from recbole_vae_plugin.integration.data.reading import count_rows
 
 HEADER = "user_id:token\titem_id:token\trating:float\n"
 
@@ -50,7 +50,7 @@ def test_line_ends_and_blank_lines_do_not_count(prepare, write, end, blank):
     lines = [line.rstrip("\n") for line in rows()]
     newline = end or "\n"
     file = write(HEADER.replace("\n", newline) + blank + newline.join(lines) + end)
-    assert shape_of(file, b"\t") == (600, 1202, 2)
+    assert count_rows(file, b"\t") == (600, 1202, 2)
     assert prepare("BPR", dataset="odd", data_path="data").dataset.inter_num == 600
 
 
