@@ -122,7 +122,7 @@ def test_an_interval_filters_what_it_says(rated, prepare):
         ({"eval_step": 0}, "eval_step: got 0"),
         (
             {"eval_args": {"split": {"RS": [9, 0, 1]}}},
-            "eval_args.split.RS: got [9, 0, 1]; allowed: a validation",
+            "eval_args.split.RS: got [9, 0, 1]; allowed: a split with a validation set",
         ),
         ({"eval_args": {"split": {"LS": "test_only"}}}, "eval_args.split.LS: got 'test_only'"),
     ],
@@ -146,7 +146,7 @@ def test_a_comparison_needs_test_data(rated, capsys):
     }
     Path("experiment.yaml").write_text(yaml.safe_dump(content))
     assert recbole_vae.main(["compare", "experiment.yaml", "--dry-run"]) == 2
-    assert "eval_args.split.RS: got [9, 1, 0]; allowed: a test ratio above 0" in capsys.readouterr().err
+    assert "eval_args.split.RS: got [9, 1, 0]; allowed: a split with a test set" in capsys.readouterr().err
 
 
 #: A split and a user's number of interactions -> the part that is empty.

@@ -337,7 +337,7 @@ class TestManners:
 
     def test_a_recbole_that_was_not_tested_is_a_warning(self):
         for version in ("1.2.2", "1.2.2rc1", "1.2.10"):
-            with pytest.warns(UserWarning, match=rf"tested with RecBole 1.2.1, and not with {version}"):
+            with pytest.warns(UserWarning, match=rf"tested with RecBole 1.2.1, not with {version}"):
                 assert not registration.check_version(version)
 
     def test_a_name_that_recbole_has_is_refused(self, monkeypatch):

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-import recbole_vae_plugin  # noqa: F401  registers the models
+import recbole_vae_plugin
 
+# where torch's import loaded the package, it waits for RecBole's
+recbole_vae_plugin.register()
 pytest.register_assert_rewrite("recbole_vae_plugin.testing.contract")
 
 #: In the synthetic data user u has 7 of the 10 items of block u % 4.
