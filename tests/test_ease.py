@@ -15,6 +15,7 @@ from recbole.trainer import Trainer
 from recbole_vae_plugin.integration.config.keys import default_keys
 from recbole_vae_plugin.integration.training.line_search import MAX_FACTOR, line_search
 from recbole_vae_plugin.nn import ease as ease_module
+from recbole_vae_plugin.nn import linear as linear_module
 from recbole_vae_plugin.nn.ease import EASE, ease
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.settings.validation import number
@@ -97,7 +98,7 @@ def test_the_branch_adds_its_weighted_product(dense, interactions):
 @pytest.mark.parametrize("room", [0, 2 * ITEMS, 100 * ITEMS])
 def test_kept_products_change_nothing(dense, interactions, monkeypatch, room):
     """Rows in and out of the room, in another order, with other values, with another weight."""
-    monkeypatch.setattr(ease_module, "KEPT", room)
+    monkeypatch.setattr(linear_module, "MAX_CACHED", room)
     branch = EASE(ITEMS)
     branch.B.copy_(torch.randn(ITEMS, ITEMS))
     batches = [interactions.rows(torch.tensor(users)) for users in ([7, 9], [9, 7], [3], [7, 9])]

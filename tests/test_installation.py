@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -270,7 +271,11 @@ def test_what_the_package_imports_is_a_requirement():
     """Every import that is not the standard library's, RecBole's or ours, in any module."""
     names = set()
     for file in (ROOT / "recbole_vae_plugin").rglob("*.py"):
-        names |= set(re.findall(r"^\s*(?:from|import) (\w+)", file.read_text(), re.MULTILINE))
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                names.add(node.module.partition(".")[0])
+            elif isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
     names -= sys.stdlib_module_names | {"recbole", "recbole_vae_plugin"}
     distributions = metadata.packages_distributions()
     stated = {canonicalize_name(Requirement(line).name) for line in metadata.requires(PACKAGE)}

@@ -265,10 +265,10 @@ class TestCommand:
         assert results[0] == results[1] and "ndcg" in results[0][0]
 
     def test_a_rank_that_fails_says_why(self, arguments):
-        command = [*RUN, *arguments, "--nproc=2", "--clip_grad_norm={'max_norm': 'no_number'}"]
+        command = [*RUN, *arguments, "--nproc=2", "--threshold={'no_field': 3}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=240)
         assert done.returncode == 1
-        assert "of 2 failed" in done.stderr and "no_number" in done.stderr
+        assert "of 2 failed" in done.stderr and "no_field" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -373,7 +373,7 @@ class TestCommands:
                 ["recommend", "small.vae", "--input", "users.jsonl"],
                 "--input and --output: got only one of them",
             ),
-            (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got one"),
+            (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got only one of them"),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
             (["recommend", "small.vae", "--input", "none", "--output", "x.jsonl"], "--input: got 'none'"),
             (["recommend", "small.vae", "--input", "a.jsonl", "--output", "a.jsonl"], "--output: got"),
@@ -437,7 +437,7 @@ class TestBundling:
         run = prepare("DAE")
         run.trainer.fit(run.train, verbose=False)
         assert main(["bundle", run.trainer.saved_model_file, "x.vae"]) == 0
-        assert "DAE of blocks, 40 items without titles" in capsys.readouterr().out
+        assert "DAE trained on blocks, 40 items without titles" in capsys.readouterr().out
         assert main(["recommend", "x.vae", "--items", "i0,i1", "-k", "2"]) == 0
         assert "title" not in capsys.readouterr().out
         assert main(["bundle", run.trainer.saved_model_file, "x.vae", "--titles", "name"]) == 2

@@ -157,7 +157,7 @@ class TestInterruption:
         space(trials=6, settings={**SETTINGS, "epochs": 30})
         process = subprocess.Popen([*COMMAND, "--results", "found"], start_new_session=True)
         end = monotonic() + 120
-        while len(list(Path("found/trials").glob("**/result.json"))) < 2:
+        while len(list(Path("found/trials").glob("**/result.json"))) < 2 or not values_of_trials("RUNNING"):
             assert monotonic() < end and process.poll() is None
             sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
