@@ -373,7 +373,10 @@ class TestCommands:
                 ["recommend", "small.vae", "--input", "users.jsonl"],
                 "--input and --output: got only one of them",
             ),
-            (["recommend", "small.vae", "--items", "i1", "--output", "x"], "--input and --output: got only one of them"),
+            (
+                ["recommend", "small.vae", "--items", "i1", "--output", "x"],
+                "--input and --output: got only one",
+            ),
             (["recommend", "small.vae", "--items", "i1", "-k", "0"], "k: got 0"),
             (["recommend", "small.vae", "--input", "none", "--output", "x.jsonl"], "--input: got 'none'"),
             (["recommend", "small.vae", "--input", "a.jsonl", "--output", "a.jsonl"], "--output: got"),
