@@ -50,6 +50,20 @@ class TestInstalled:
         said = run(*TRAIN, "--help")
         assert "VAENarrow" in said and "blackout_prob [0.1]" in said and "'Poisson'" in said
 
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--model=VAENarrow"],
+            ["--model=DAE", "--denoising=blackout"],
+            ["--model=VAESplit", "--loss_type=Poisson"],
+        ],
+        ids=["a head", "a noise", "a likelihood"],
+    )
+    def test_one_component_is_one_class_or_function(self, run, settings, arguments):
+        Path("settings.yaml").write_text(yaml.safe_dump({**settings, "epochs": 1, "state": "INFO"}))
+        said = run(*TRAIN, *arguments, "--dataset=blocks", "--config_files=settings.yaml")
+        assert "test result" in said
+
     def test_it_trains_is_bundled_and_recommends(self, run, settings):
         Path("settings.yaml").write_text(yaml.safe_dump({**settings, **CHOICES, "state": "INFO"}))
         said = run(*TRAIN, "--model=VAENarrow", "--dataset=blocks", "--config_files=settings.yaml")
