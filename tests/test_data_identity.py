@@ -8,6 +8,7 @@ import pytest
 import torch
 from recbole.quick_start import load_data_and_model, run_recbole
 
+from recbole_vae_plugin.integration.data import saved
 from recbole_vae_plugin.testing.fixtures import prepared
 
 
@@ -187,7 +188,18 @@ class TestSavedData:
         own_data(CHANGES["an item more"])
         run = prepare("DAE", data_path="data")
         assert run.dataset.item_num == 42 == run.train.dataset.item_num
-        assert "was made from other settings or files; it is ignored" in caplog.text
+        assert "was made from other settings or files, or by another version; it is ignored" in caplog.text
+
+    def test_files_of_another_version_are_not_opened(self, prepare, monkeypatch, caplog):
+        with monkeypatch.context() as earlier:
+            earlier.setattr(saved, "FORMAT", saved.FORMAT - 1)
+            prepare("DAE", **self.SAVE)
+        files = [note.with_suffix("") for note in Path("saved").glob("*.made-from")]
+        assert len(files) == 2
+        for file in files:
+            file.write_bytes(b"cmodule_that_has_moved\nName\n.")
+        prepare("DAE")
+        assert caplog.text.count("by another version; it is ignored") == 2
 
     def test_files_without_a_note_are_not_trusted(self, prepare, own_data, caplog):
         prepare("DAE", data_path="data", **self.SAVE)

@@ -43,11 +43,13 @@ DATASET_KEYS = (
 )
 #: Further keys on which the loaders depend.
 LOADER_KEYS = ("model", "train_neg_sample_args", "valid_neg_sample_args", "test_neg_sample_args", "shuffle")
+#: Raised whenever the classes whose objects are saved move or change: pickles name them.
+FORMAT = 2
 NO_FILE = os.path.join(os.sep, "nowhere", "no saved file")
 
 
 def fingerprint_of(config: Config, additional: tuple[str, ...] = ()) -> str:
-    """A hash of the settings and files from which a data set is made.
+    """A hash of the settings and files from which a data set is made, and of how it is saved.
 
     Args:
         config: RecBole's ``Config``.
@@ -57,7 +59,7 @@ def fingerprint_of(config: Config, additional: tuple[str, ...] = ()) -> str:
 
     keys = [*DATASET_KEYS, *dataset_arguments, "seed", "MODEL_TYPE", *additional]
     settings = {key: config[key] for key in keys if key != "data_path"}
-    digest = hashlib.sha256(repr(sorted(settings.items(), key=str)).encode())
+    digest = hashlib.sha256(f"{FORMAT} {sorted(settings.items(), key=str)!r}".encode())
     folder = Path(config["data_path"])
     for file in sorted(folder.glob(f"{config['dataset']}.*")) if folder.is_dir() else ():
         digest.update(file.name.encode())
@@ -76,7 +78,8 @@ def is_current(file: str | Path, fingerprint: str) -> bool:
     saved = fingerprint_file(file)
     if saved.is_file() and saved.read_text(encoding="utf-8").strip() == fingerprint:
         return True
-    reason = "was made from other settings or files" if saved.is_file() else "has no fingerprint"
+    other = "was made from other settings or files, or by another version"
+    reason = other if saved.is_file() else "has no fingerprint"
     logging.getLogger().warning(f"{file} {reason}; it is ignored, and the data is prepared again")
     return False
 
