@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
 import outside
@@ -16,6 +16,7 @@ from torch import nn
 
 from recbole_vae_plugin import Number, VariationalRecommender, register_model, setting
 from recbole_vae_plugin.nn.heads import SplitHead
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.registry import Registry
 
@@ -134,8 +135,21 @@ class TestRegistry:
 
         registry = Registry("noise", key="denoising")
         registry.register("low", settings=Low)(nn.Identity)
-        with pytest.raises(ValueError, match="high has a key rate, which another noise declares"):
+        with pytest.raises(ValueError, match="high has a key rate, which the noise low declares"):
             registry.register("high", settings=High)(nn.Identity)
+
+    @pytest.mark.parametrize("key", ["noise_std", "learning_rate", "anneal_cap"])
+    def test_a_key_of_another_kind_of_component_of_recbole_or_of_the_model_is_refused(
+        self, prepare, monkeypatch, key
+    ):
+        for kept in ("_components", "_settings"):
+            monkeypatch.setattr(LIKELIHOODS, kept, dict(getattr(LIKELIHOODS, kept)))
+        settings = make_dataclass(
+            "S", [("it", float, setting(7.0, Number(0), "A clash.", key=key))], frozen=True
+        )
+        with pytest.raises(ValueError, match=f"{key}.*(the noise gaussian|RecBole|the model)"):
+            LIKELIHOODS.register("clash", settings=settings)(lambda scores, counts: None)
+            prepare("VAESplit")
 
     def test_a_component_that_is_not_there(self):
         registry = Registry("head", key="head")

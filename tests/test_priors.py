@@ -126,6 +126,10 @@ def test_only_training_has_a_use_for_a_prior(prepare, prior):
     [
         ({"prior": "standard"}, "prior: vamp in the checkpoint, standard in this run"),
         ({"prior_components": 4}, "prior_components: 3 in the checkpoint, 4 in this run"),
+        (
+            {"prior": "VAMP", "prior_components": 4},
+            "prior_components: 3 in the checkpoint, 4 in this run",
+        ),
     ],
 )
 def test_resuming_with_another_prior_is_refused(prepare, keys, difference):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,6 +35,7 @@ from recbole_vae_plugin.integration.repairs import (  # noqa: F401
 )
 from recbole_vae_plugin.integration.training import checkpoint_identity, recording, resuming  # noqa: F401
 from recbole_vae_plugin.settings.model_registry import MODELS
+from recbole_vae_plugin.settings.validation import CheckedByRecBole
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from recbole_vae_plugin.nn.interactions import Rows
+    from recbole_vae_plugin.settings.declaration import Key
 
 SUPPORTED, TESTED = SpecifierSet(">=1.2.1,<1.3", prereleases=True), SpecifierSet("==1.2.1")
 
@@ -158,6 +160,19 @@ def provide_model(name: str) -> None:
         patch.put("modules", lookup_module(name), ModelModule(lookup_module(name), name))
 
 
+def check_keys_are_free(keys: list[Key], of_recbole: Container[str]) -> None:
+    """Raise ``ValueError`` if a component's key is one of RecBole's, or one that the model has already."""
+    seen: set[str] = set()
+    for key in keys:
+        taken = key.name in of_recbole and not isinstance(key.check, CheckedByRecBole)
+        if taken or key.name in seen:
+            owner = "RecBole" if taken else "the model"
+            raise ValueError(
+                f"{key.name}: a component declares this key, which {owner} has already; rename it"
+            )
+        seen.add(key.name)
+
+
 @extension("recbole.config.configurator", replaces={"Config._update_internal_config_dict": "937409f9"})
 def read_defaults_of_our_models(patch: Patch, configurator: ModuleType) -> None:
     """The defaults of our models are read right after RecBole's overall ones, so that the data set's
@@ -167,8 +182,9 @@ def read_defaults_of_our_models(patch: Patch, configurator: ModuleType) -> None:
     def update_with_our_defaults(update: Callable[..., Any], self: Config, file: str) -> Any:
         result = update(self, file)
         if Path(file).name == "overall.yaml" and self.model in MODELS:
-            defaults = {key.name: key.plain_default for key in MODELS[self.model].every_key()}
-            self.internal_config_dict.update(defaults)
+            keys = MODELS[self.model].every_key()
+            check_keys_are_free(keys, self.internal_config_dict)
+            self.internal_config_dict.update({key.name: key.plain_default for key in keys})
         return result
 
 

@@ -19,6 +19,10 @@ C = TypeVar("C", bound=Callable[..., Any])
 COMPONENTS_GROUP = "recbole_vae_plugin.components"
 
 
+#: All registries: the keys of components of all kinds share one namespace.
+_registries: list[Registry[Any]] = []
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """A mapping from names to components of one kind.
 
@@ -35,6 +39,7 @@ class Registry(Mapping[str, T], Generic[T]):
         # all of type T; the type system has no way to say that C is a subtype of T
         self._components: dict[str, Any] = {}
         self._settings: dict[str, type] = {}
+        _registries.append(self)
 
     def register(self, name: str | None = None, settings: type | None = None) -> Callable[[C], C]:
         """Return a decorator that registers a component.
@@ -62,14 +67,18 @@ class Registry(Mapping[str, T], Generic[T]):
         return add
 
     def _check_keys(self, name: str, settings: type) -> None:
-        known = {key.name: key for key in self._keys() if name not in self._settings}
-        for key in keys_of(settings):
-            other = known.get(key.name)
-            if other is not None and (other.default, other.help) != (key.default, key.help):
-                raise ValueError(
-                    f"the {self.kind} {name} has a key {key.name}, which another {self.kind} declares "
-                    "with a different default or help"
-                )
+        own_keys = {key.name: key for key in keys_of(settings)}
+        for registry in _registries:
+            for other_name, other_settings in registry._settings.items():
+                if registry is self and other_name == name:
+                    continue
+                for other in keys_of(other_settings):
+                    own = own_keys.get(other.name)
+                    if own is not None and (own.default, own.help) != (other.default, other.help):
+                        raise ValueError(
+                            f"the {self.kind} {name} has a key {own.name}, which the {registry.kind} "
+                            f"{other_name} declares with a different default or help"
+                        )
 
     def __getitem__(self, name: str) -> T:
         if name not in self._components:

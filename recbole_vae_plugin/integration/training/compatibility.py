@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES
 from recbole_vae_plugin.nn.priors import PRIORS
+from recbole_vae_plugin.nn.settings import KLSettings
 from recbole_vae_plugin.settings.declaration import keys_of
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.registry import Registry
@@ -20,17 +21,19 @@ def fixed_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """The keys of the model that a resumed run cannot change, as far as they apply, and their values."""
     settings = MODELS[config["model"]].settings_of(config)
     fixed = {key: getattr(settings, key) for key in LAYERS}
-    # the weight can be changed at any time
-    of_components = component_keys(LINEAR_BRANCHES, settings.linear_branch) - {"linear_weight"}
+    fixed |= component_values(LINEAR_BRANCHES, settings.linear_branch, config)
+    # it can be changed at any time
+    fixed.pop("linear_weight", None)
     if "prior" in config:
-        of_components |= {"prior"} | component_keys(PRIORS, config["prior"])
-    return fixed | {key: config[key] for key in sorted(of_components)}
+        prior = KLSettings.from_config(config).prior
+        fixed |= {"prior": prior} | component_values(PRIORS, prior, config)
+    return fixed
 
 
-def component_keys(registry: Registry[Any], name: str) -> set[str]:
-    """The keys of the component with that name, if there is one."""
-    settings = registry.settings_of(name)
-    return set() if settings is None else {key.name for key in keys_of(settings)}
+def component_values(registry: Registry[Any], name: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Key -> checked value, for the settings of the component with that name, if it has any."""
+    settings = registry.read(name, config)
+    return {key.name: getattr(settings, key.field) for key in keys_of(type(settings))} if settings else {}
 
 
 def check_compatible(file: str | Path, saved: Mapping[str, Any], current: Mapping[str, Any]) -> None:
