@@ -249,9 +249,10 @@ class TestInterruption:
             "pop.Pop.__init__ = lambda self, config, dataset: os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         monkeypatch.setenv("PYTHONPATH", first_on_path(os.getcwd()))
-        assert main(["compare", str(file), "--results", "died"]) == 1
-        runs = Results.read("died").runs.set_index("method")
-        assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])
+        for _ in range(2):  # the second attempt takes the place of the first
+            assert main(["compare", str(file), "--results", "died"]) == 1
+            runs = Results.read("died").runs.set_index("method")
+            assert "signal 9" in runs.loc["Pop", "failed"] and pd.isna(runs.loc["VAE", "failed"])
 
 
 class TestPlan:
