@@ -239,7 +239,7 @@ class TestInTraining:
         again = prepare("VAESplit", linear_branch="ease", linear_weight=0.7)
         again.trainer.resume_checkpoint(file)
         assert again.model.network.linear.weight == pytest.approx(0.7)
-        with pytest.raises(ValueError, match="linear_user_power: 0.5 in the checkpoint, 0 in this run"):
+        with pytest.raises(ValueError, match="linear_user_power: 0.5 in the checkpoint, 0.0 in this run"):
             other = prepare("VAESplit", linear_branch="ease", linear_user_power=0)
             other.trainer.resume_checkpoint(file)
 
