@@ -30,9 +30,10 @@ def first_on_path(folder: str) -> str:
 
 
 def shipped(name: str) -> dict:
-    """The keys of a variant in ``configs/models``, without the model's name."""
+    """The keys of a variant in ``configs/models`` that describe the model, without its name and width."""
     variant = yaml.safe_load((CONFIGS / "models" / f"{name}.yaml").read_text())
-    return {key: value for key, value in variant.items() if key not in ("model", "train_batch_size")}
+    run_keys = {"model", "mlp_hidden_size", "train_batch_size", "epochs", "eval_step", "stopping_step"}
+    return {key: value for key, value in variant.items() if key not in run_keys}
 
 
 def leave_behind(path: Path) -> Path:

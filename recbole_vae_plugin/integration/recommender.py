@@ -14,6 +14,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor, nn
 
+from recbole_vae_plugin.integration.config.from_data import set_from_data
 from recbole_vae_plugin.integration.data.held_out import with_fold_in
 from recbole_vae_plugin.integration.data.identity import differences, identity, refuse_other_data
 from recbole_vae_plugin.integration.data.loaders import interactions_of
@@ -35,7 +36,22 @@ from recbole_vae_plugin.settings.validation import CheckedByRecBole
 class RunDefaults:
     """RecBole's own keys that have other defaults here, because these models train on users."""
 
-    train_batch_size: int = setting(500, CheckedByRecBole("int"), "The number of users in a training batch.")
+    train_batch_size: int | None = setting(
+        None,
+        CheckedByRecBole("int"),
+        "The number of users in a training batch; ~: 1 / 25 of the users, between 100 and 500.",
+    )
+    epochs: int | None = setting(
+        None, CheckedByRecBole("int"), "The maximum number of training epochs; ~: those of 6,000 steps."
+    )
+    eval_step: int | None = setting(
+        None, CheckedByRecBole("int"), "The epochs between two validations; ~: those of 100 steps."
+    )
+    stopping_step: int | None = setting(
+        None,
+        CheckedByRecBole("int"),
+        "The validations without improvement that are tolerated; ~: those of 400 steps, at least two.",
+    )
     eval_batch_size: int = setting(
         4096,
         CheckedByRecBole("int"),
@@ -73,6 +89,7 @@ class AutoEncoderRecommender(GeneralRecommender):
 
     def __init__(self, config: Config, dataset: Any) -> None:
         super().__init__(config, dataset)
+        set_from_data(config, dataset)
         self.check(config)
         settings = self.settings_of(config, self.n_items)
         self.likelihood: Likelihood = LIKELIHOODS.build(settings.loss_type, settings.components)

@@ -41,32 +41,37 @@ class Settings:
     """
 
     encoder: str = setting(
-        "mlp",
+        "dense",
         OneOf(ENCODERS),
         "Layers of the encoder: stacked; densely connected with layer normalisation (RecVAE); or gated "
         "(Kim & Suh 2019)",
+        before="mlp",
     )
-    mlp_hidden_size: tuple[int, ...] = setting((600,), Sizes(), "The widths of the encoder's hidden layers.")
+    mlp_hidden_size: tuple[int, ...] = setting(
+        (600, 600, 600), Sizes(), "The widths of the encoder's hidden layers."
+    )
     latent_dimension: int = setting(200, Integer(1), "The number of dimensions of z.")
     # from_config replaces None by the encoder's widths
     decoder_hidden_size: tuple[int, ...] = setting(
-        None,
+        (),
         Optional(Sizes()),
         "The widths of the decoder's hidden layers; ~: the encoder's, mirrored; []: none.",
     )
-    activation: str = setting("tanh", OneOf(ACTIVATIONS), "Activation of the hidden layers")
+    activation: str = setting("silu", OneOf(ACTIVATIONS), "Activation of the hidden layers")
     denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
     loss_type: str = setting("CE", OneOf(LIKELIHOODS), "Reconstruction likelihood over all items")
     ema_decay: float = setting(
-        0.0,
+        0.95,
         Number(0, below=1),
         "The decay of an exponential moving average of the weights, which is evaluated and saved in their "
         "place; 0: no average.",
+        before=0.0,
     )
     linear_branch: str = setting(
-        NO_BRANCH,
+        "ease",
         OneOfOrNone(LINEAR_BRANCHES),
         "A linear item-item model whose scores are added, with a closed-form solution (EASE)",
+        before=NO_BRANCH,
     )
     head: str = ""
     components: Mapping[str, Any] = field(default_factory=dict)
@@ -121,7 +126,13 @@ class Settings:
 class KLSettings:
     """The checked values of the keys that only variational models have."""
 
-    anneal_cap: float = setting(0.2, Number(0), "The maximum weight of the KL term.")
+    # the rule in nn/rules.py replaces None
+    anneal_cap: float = setting(
+        None,
+        Optional(Number(0)),
+        "The maximum weight of the KL term; ~: 7e-4 of the loss of the null model, whose scores are the same "
+        "for all users.",
+    )
     total_anneal_steps: int | None = setting(
         None,
         Optional(Integer(0)),
@@ -132,9 +143,10 @@ class KLSettings:
         "mean", OneOf(("mean", "sum")), "Reduction of the KL term over the users of a batch"
     )
     kl_weighting: str = setting(
-        "none",
+        "profile_length",
         OneOf(("none", "profile_length")),
         "'profile_length': multiplies each user's KL term by the length of their history (RecVAE)",
+        before="none",
     )
     prior: str = setting(
         "standard",

@@ -50,6 +50,7 @@ class Key:
         check: validates a value.
         help: one sentence.
         exclusive: whether the key must keep its default unless its own component is selected.
+        before: the value that applies where a checkpoint or bundle predates the key.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Key:
     check: Check
     help: str
     exclusive: bool = False
+    before: Any = None
 
     @property
     def plain_default(self) -> Any:
@@ -72,7 +74,14 @@ class Key:
         return f"({self.check.type}) {text}"
 
 
-def setting(default: Any, check: Check, help: str, key: str | None = None, exclusive: bool = False) -> Any:
+def setting(
+    default: Any,
+    check: Check,
+    help: str,
+    key: str | None = None,
+    exclusive: bool = False,
+    before: Any = dataclasses.MISSING,
+) -> Any:
     """Declare a field of a component's settings.
 
     Args:
@@ -81,10 +90,12 @@ def setting(default: Any, check: Check, help: str, key: str | None = None, exclu
         help: one sentence.
         key: the key in config files, if it differs from the field's name.
         exclusive: reject any value but the default unless the component is selected.
+        before: the value that applies where a checkpoint or bundle predates the key, if it differs from the
+            default.
     """
-    return dataclasses.field(
-        default=default, metadata={"check": check, "help": help, "key": key, "exclusive": exclusive}
-    )
+    before = default if before is dataclasses.MISSING else before
+    metadata = {"check": check, "help": help, "key": key, "exclusive": exclusive, "before": before}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def keys_of(settings: type) -> list[Key]:
@@ -97,6 +108,7 @@ def keys_of(settings: type) -> list[Key]:
             field.metadata["check"],
             field.metadata["help"],
             field.metadata["exclusive"],
+            field.metadata["before"],
         )
         for field in dataclasses.fields(settings)
         if "check" in field.metadata
@@ -104,13 +116,13 @@ def keys_of(settings: type) -> list[Key]:
 
 
 def checked(key: Key, config: Config) -> Any:
-    """The checked value of a key in a config; the default if the config predates the key.
+    """The checked value of a key in a config; ``key.before`` if the config predates the key.
 
     Raises:
         ValueError: the value is invalid; the message names the key, the value and what is allowed.
     """
     given = key.name in config
-    return key.check(key.name, config[key.name] if given else key.default)
+    return key.check(key.name, config[key.name] if given else key.before)
 
 
 def read(settings: type[S], config: Config) -> S:

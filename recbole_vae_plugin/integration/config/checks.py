@@ -15,6 +15,7 @@ from recbole_vae_plugin.integration.config.keys import (
     known_keys,
 )
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
+from recbole_vae_plugin.nn.rules import RULES, is_open
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
 
@@ -157,12 +158,16 @@ def check_values(config: Config) -> None:
         ValueError: names the key, the value and what is allowed.
     """
     one_of("learner", config["learner"], LEARNERS)
-    integer("epochs", config["epochs"], 0)
-    integer("train_batch_size", config["train_batch_size"], 1)
-    integer("eval_batch_size", config["eval_batch_size"], 1)
-    integer("stopping_step", config["stopping_step"], 0)
-    integer("eval_step", config["eval_step"], 0)
-    integer("worker", config["worker"], 0)
+    for key, least in (
+        ("epochs", 0),
+        ("train_batch_size", 1),
+        ("eval_batch_size", 1),
+        ("stopping_step", 0),
+        ("eval_step", 0),
+        ("worker", 0),
+    ):
+        if not (key in RULES and config["model"] in MODELS and is_open(config[key])):
+            integer(key, config[key], least)
     number("weight_decay", config["weight_decay"], 0)
     if number("learning_rate", config["learning_rate"], 0) == 0:
         refuse("learning_rate", config["learning_rate"], "a number above 0")
@@ -185,7 +190,7 @@ def check_has_evaluation(config: Config, part: str, purpose: str) -> None:
     """
     if setting := left_out(config, part):
         refuse(*setting, f"a split with a {EVALUATED_PARTS[part][0]} set, which {purpose} needs")
-    if part == "valid" and not config["eval_step"]:
+    if part == "valid" and config["eval_step"] == 0:
         refuse("eval_step", config["eval_step"], f"at least 1: {purpose} needs validation")
 
 
@@ -210,7 +215,7 @@ def left_out(config: Mapping[str, Any], part: str) -> tuple[str, Any] | None:
 
 def parts_read(config: Mapping[str, Any]) -> list[str]:
     """The parts of the split that a run evaluates."""
-    return [part for part in EVALUATED_PARTS if part != "valid" or config["eval_step"]]
+    return [part for part in EVALUATED_PARTS if part != "valid" or config["eval_step"] != 0]
 
 
 def check_valid_metric(config: Config) -> None:

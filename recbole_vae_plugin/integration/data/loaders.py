@@ -23,6 +23,7 @@ from recbole.sampler import Sampler
 from recbole.utils import EvaluatorType
 from torch import Tensor
 
+from recbole_vae_plugin.integration.config.from_data import set_from_data
 from recbole_vae_plugin.integration.distributed.ranks import (
     ShardedBatches,
     rank_and_world_size,
@@ -138,6 +139,7 @@ class UserTrainDataLoader(AbstractDataLoader):
         self, config: Config, dataset: Dataset, sampler: AbstractSampler, shuffle: bool = False
     ) -> None:
         self.logger = logging.getLogger()
+        set_from_data(config, dataset)
         users = dataset.inter_feat[dataset.uid_field].unique()
         self.users = Interaction({dataset.uid_field: users})
         self.sample_size = len(users)

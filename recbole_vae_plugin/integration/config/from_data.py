@@ -1,0 +1,46 @@
+"""The keys that a config leaves open are set from the training data."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from recbole_vae_plugin.nn.rules import RULES, TrainingData, is_open
+from recbole_vae_plugin.settings.model_registry import MODELS
+
+if TYPE_CHECKING:
+    from recbole.config import Config
+    from recbole.data.dataset import Dataset
+
+
+def set_from_data(config: Config, dataset: Dataset) -> None:
+    """Set the open keys of a model of this package in its config, and log their values.
+
+    Whoever needs such a key calls this first, with the same result: the loader of training batches, and the
+    model. Afterwards no key is open, so that checkpoints contain what was used.
+
+    Args:
+        config: the config of the run, which is changed.
+        dataset: the training part.
+    """
+    own_keys = {key.name for key in MODELS[config["model"]].every_key()}
+    open_keys = [key for key in RULES if key in own_keys and is_open(config[key])]
+    if not open_keys:
+        return
+    data = training_data(dataset)
+    for key in open_keys:
+        config[key] = RULES[key](data, config)
+    chosen = ", ".join(f"{key} {shown(config[key])}" for key in open_keys)
+    logging.getLogger().info(f"set from the data: {chosen}")
+
+
+def training_data(dataset: Dataset) -> TrainingData:
+    """What the rules need to know of the training part."""
+    users, items = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
+    popularity = items.bincount(minlength=dataset.item_num).double()
+    return TrainingData(len(users.unique()), popularity)
+
+
+def shown(value: object) -> str:
+    """A value in a line of the log."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,139 @@
+"""Settings that are computed from the training data where a config leaves them open.
+
+What the best value of these keys depends on is known before training: the number of users, the size of
+the catalogue, how often an item is chosen, and what a likelihood's loss is made of. Each rule is a function
+of :class:`TrainingData` and of the config; the keys before it in :data:`RULES` are already set. What the
+rules are worth is measured in ``docs/defaults.md``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, Likelihood
+from recbole_vae_plugin.settings.declaration import Config
+
+#: The value of a key whose values are names, if it is to be computed; other keys have ``None``.
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the rules know of the training part.
+
+    Attributes:
+        users: the number of users with a history.
+        popularity: the number of users of each item, float64 ``[n_items]``, RecBole's padding included.
+    """
+
+    users: int
+    popularity: Tensor
+
+    @property
+    def history_length(self) -> float:
+        """The mean number of items in a history."""
+        return self.popularity.sum().item() / max(self.users, 1)
+
+
+#: A batch is this share of the users, within the limits: more steps an epoch on small data, and batches large
+#: enough for matrix products on large data.
+BATCHES_PER_EPOCH, MIN_BATCH, MAX_BATCH = 25, 100, 500
+
+
+def batch_size(data: TrainingData, config: Config) -> int:
+    """The number of users in a training batch."""
+    return min(max(math.ceil(data.users / BATCHES_PER_EPOCH), MIN_BATCH), MAX_BATCH)
+
+
+def steps_per_epoch(data: TrainingData, config: Config) -> int:
+    """The number of optimiser steps in an epoch."""
+    updates = config["alternating_updates"] if "alternating_updates" in config else None
+    return max(1, math.ceil(data.users / config["train_batch_size"])) * sum(updates or (1,))
+
+
+#: The optimiser steps between two validations, those without improvement that are tolerated, and the most in
+#: all: how long training takes is a matter of steps, whatever the number of users in an epoch.
+VALIDATION_STEPS, PATIENCE_STEPS, MAX_STEPS = 100, 400, 6000
+
+
+def eval_step(data: TrainingData, config: Config) -> int:
+    """The number of epochs between two validations."""
+    return max(1, round(VALIDATION_STEPS / steps_per_epoch(data, config)))
+
+
+def stopping_step(data: TrainingData, config: Config) -> int:
+    """The number of validations without improvement that are tolerated."""
+    interval = max(1, config["eval_step"]) * steps_per_epoch(data, config)
+    return max(2, round(PATIENCE_STEPS / interval))
+
+
+def epochs(data: TrainingData, config: Config) -> int:
+    """The most epochs: whole intervals between validations, so that the last epoch is validated."""
+    interval = max(1, config["eval_step"])
+    return interval * math.ceil(MAX_STEPS / (steps_per_epoch(data, config) * interval))
+
+
+#: The weight of the KL term relative to the loss of the null model.
+KL_SHARE = 7e-4
+
+
+def anneal_cap(data: TrainingData, config: Config) -> float:
+    """The weight of the KL term, relative to the loss that there is to reduce.
+
+    That loss differs by orders of magnitude between likelihoods, and it grows with the histories: what is a
+    light KL term for squared error on long histories stops the model from learning anything on short ones.
+    It is measured by the loss of the null model (:func:`null_loss`), for an item of a history if
+    `kl_weighting` multiplies by its length, and otherwise for a whole history.
+    """
+    likelihood = LIKELIHOODS.build(config["loss_type"], config)
+    loss = null_loss(likelihood, data)
+    if config["kl_weighting"] == "profile_length":
+        loss /= data.history_length
+    return KL_SHARE * loss
+
+
+def null_loss(likelihood: Likelihood, data: TrainingData) -> float:
+    """The loss in nats, averaged over users, of the best scores that are the same for all users.
+
+    For the multinomial these are the logarithms of the items' shares of the interactions, and the loss is
+    the entropy of the shares times the mean length of a history. They are found numerically, for any
+    likelihood: the loss is convex in the scores.
+
+    Args:
+        likelihood: see :data:`~recbole_vae_plugin.nn.likelihoods.Likelihood`.
+        data: the training data, with at least one interaction.
+    """
+    mean_history = data.popularity / data.users
+    length = mean_history.sum()[None]
+    scores = torch.zeros_like(mean_history, requires_grad=True)
+    optimizer = torch.optim.LBFGS([scores], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        A, expected = likelihood(scores.detach().clone()[None], length)
+        scores.grad = expected[0] - mean_history
+        return A[0] - mean_history @ scores.detach()
+
+    with torch.no_grad():
+        optimizer.step(closure)
+        return closure().item()
+
+
+#: Key -> how it is computed if a config leaves it open, in the order in which they are computed.
+RULES: dict[str, Callable[[TrainingData, Any], Any]] = {
+    "train_batch_size": batch_size,
+    "eval_step": eval_step,
+    "stopping_step": stopping_step,
+    "epochs": epochs,
+    "anneal_cap": anneal_cap,
+}
+
+
+def is_open(value: Any) -> bool:
+    """Whether a key with this value is to be computed by its rule."""
+    return value is None or value == AUTO
