@@ -58,14 +58,35 @@ def solved_one_by_one(dense, reg_weight, dropout_prob, user_power):
 
 @pytest.mark.parametrize("reg_weight, dropout_prob, user_power", [(5, 0, 0), (2, 0.5, 0), (1, 0.33, 0.5)])
 @pytest.mark.parametrize("part", [2**24, 5 * ITEMS])
+@pytest.mark.parametrize("users, inverted", [(USERS, "items"), (9, "users")])
 def test_closed_form_is_the_regression_of_each_item_on_the_others(
-    dense, interactions, reg_weight, dropout_prob, user_power, part, monkeypatch
+    dense, reg_weight, dropout_prob, user_power, part, users, inverted, monkeypatch
 ):
+    """Of 9 users one has no history: 8 are at most half of 17 items."""
     monkeypatch.setattr(ease_module, "CHUNK_SIZE", part)
-    B = ease(interactions, reg_weight, dropout_prob, user_power)
+    sizes, inverse = [], ease_module.inverse
+    monkeypatch.setattr(ease_module, "inverse", lambda matrix: (sizes.append(len(matrix)), inverse(matrix)))
+    dense = dense[:users]
+    B = ease(Interactions(*dense.nonzero().T, users, ITEMS), reg_weight, dropout_prob, user_power)
+    assert sizes == [ITEMS if inverted == "items" else 8]
     expected = solved_one_by_one(dense, reg_weight, dropout_prob, user_power)
     torch.testing.assert_close(B.double(), expected, rtol=1e-4, atol=1e-5)
     assert (B.diagonal() == 0).all()
+
+
+@pytest.mark.parametrize("reg_weight, dropout_prob", [(300, 0.5), (30, 0), (1, 0)])
+def test_the_inverse_of_the_users_and_that_of_the_items_agree(reg_weight, dropout_prob):
+    """Also with popular items, whose leverage comes near 1 where little is regularised."""
+    generator = torch.Generator().manual_seed(1)
+    popularity = torch.linspace(0, 1, 500) ** 6
+    pairs = (torch.rand(200, 500, generator=generator) < popularity).nonzero().T
+    rows = ease_module.weighted_rows(Interactions(*pairs, 200, 500), 0.5)
+    users_of_items = rows.multiply(rows).sum(axis=0).A1
+    penalty = (reg_weight + dropout_prob / (1 - dropout_prob) * users_of_items).astype(np.float32)
+    by_items, by_users = (np.empty((500, 500), np.float32) for _ in range(2))
+    ease_module.primal(rows, penalty, by_items)
+    ease_module.dual(rows, penalty, by_users)
+    np.testing.assert_allclose(by_users, by_items, rtol=1e-4, atol=1e-4 * np.abs(by_items).max())
 
 
 def test_dropout_is_regularised_for_in_expectation(dense, interactions):
@@ -80,9 +101,19 @@ def test_dropout_is_regularised_for_in_expectation(dense, interactions):
     torch.testing.assert_close(ease(interactions, 1, p, 0)[others, item].double(), sampled, rtol=0, atol=0.02)
 
 
-def test_without_regularisation_an_item_that_nobody_has_is_refused(interactions):
+@pytest.mark.parametrize("users", [USERS, 9])
+@pytest.mark.parametrize("dropout_prob", [0, 0.5])
+def test_without_regularisation_an_item_that_nobody_has_is_refused(dense, users, dropout_prob):
+    few = Interactions(*dense[:users].nonzero().T, users, ITEMS)
     with pytest.raises(ValueError, match="linear_reg_weight is too small"):
-        ease(interactions, 0, 0, 0)
+        ease(few, 0, dropout_prob, 0)
+
+
+@pytest.mark.parametrize("users", [USERS, 9])
+def test_a_weight_that_float32_cannot_hold_is_refused(dense, users):
+    few = Interactions(*dense[:users].nonzero().T, users, ITEMS)
+    with pytest.raises(ValueError, match="linear_reg_weight is too large"):
+        ease(few, 1e39, 0, 0)
 
 
 def test_the_branch_adds_its_weighted_product(dense, interactions):
@@ -278,6 +309,8 @@ class TestInTraining:
 
 
 MEASURE = """
+import sys
+
 import torch
 from recbole_vae_plugin.runs.machine import reset_peak_memory, peak_memory
 from recbole_vae_plugin.nn.ease import ease
@@ -286,7 +319,7 @@ from recbole_vae_plugin.nn.interactions import Interactions
 torch.manual_seed(0)
 warm = Interactions(torch.arange(40), torch.arange(40), 40, 40)
 ease(warm, 1.0, 0.5, 0.5)
-n_users, n_items = 2000, 4000
+n_users, n_items = int(sys.argv[1]), 4000
 pairs = torch.rand(n_users, n_items).lt(0.01).nonzero().T
 interactions = Interactions(*pairs, n_users, n_items)
 B = torch.ones(n_items, n_items)
@@ -298,7 +331,9 @@ print(peak_memory() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory can be measured anew on Linux only")
-def test_the_matrix_is_worked_out_in_its_own_memory():
+@pytest.mark.parametrize("users", ["1000", "2100"])
+def test_the_matrix_is_worked_out_in_its_own_memory(users):
     """4,000 items: 61 MiB, which are there before. RecBole is not needed."""
-    found = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", MEASURE, users]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert float(found.stdout) < 61

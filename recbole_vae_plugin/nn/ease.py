@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,10 +14,15 @@ from recbole_vae_plugin.nn.linear import LinearBranch, register_linear_branch
 from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.validation import Number, Refused, refuse
 
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
 #: The largest catalogue: with more items the matrix alone would take more than 10 GB.
 MAX_ITEMS = 50_000
 #: The number of matrix entries to process at once, which take memory in addition to the matrix itself.
 CHUNK_SIZE = 2**22
+NOT_FINITE = "linear_reg_weight is too large or too small: the linear branch is not finite"
+SINGULAR = "linear_reg_weight is too small: the items' Gram matrix cannot be inverted"
 
 
 @register_linear_branch("ease")
@@ -95,8 +101,9 @@ def ease(
     Here users are weighted, G = X' W X, and dropout of the input is regularised for in expectation,
     G + reg_weight I + p / (1 - p) diag(G) (Steck, NeurIPS 2020).
 
-    The computation is in place: in addition to B it takes memory for the histories and for
-    :data:`CHUNK_SIZE` numbers. Its time is cubic in the number of items.
+    The matrix that is inverted is that of the items (:func:`primal`) or, if at most half as many users have
+    histories, that of the users (:func:`dual`), in time cubic in their number. In addition to B the
+    computation takes memory for the histories, for :data:`CHUNK_SIZE` numbers, and for the users' matrix.
 
     Args:
         interactions: the histories, X.
@@ -112,34 +119,91 @@ def ease(
         ValueError: reg_weight is too small to invert the matrix, or the result is not finite.
     """
     B = torch.empty(interactions.n_items, interactions.n_items) if out is None else out
-    gram = B.numpy()
-    weighted_gram(interactions, user_power, gram)
-    diagonal = np.diag_indices_from(gram)
-    gram[diagonal] += reg_weight + dropout_prob / (1 - dropout_prob) * gram[diagonal]
-    inverse(gram)
-    gram /= -gram[diagonal]
-    gram[diagonal] = 0
-    if not np.isfinite(gram.sum(dtype=np.float64)):
-        raise Refused("linear_reg_weight is too large or too small: the linear branch is not finite")
+    rows = weighted_rows(interactions, user_power)
+    squared = rows.multiply(rows).sum(axis=0, dtype=np.float64).A1
+    penalty = reg_weight + dropout_prob / (1 - dropout_prob) * squared
+    if penalty.max() > np.finfo(np.float32).max:
+        raise Refused(NOT_FINITE)
+    solve = dual if 2 * rows.shape[0] <= rows.shape[1] else primal
+    solve(rows, penalty.astype(np.float32), B.numpy())
+    if not np.isfinite(B.numpy().sum(dtype=np.float64)):
+        raise Refused(NOT_FINITE)
     return B
 
 
-def weighted_gram(interactions: Interactions, user_power: float, out: np.ndarray) -> None:
-    """Write X' W X into ``out``: float32 ``[n_items, n_items]``."""
+def weighted_rows(interactions: Interactions, user_power: float) -> csr_matrix:
+    """The histories of the users who have one, each multiplied by the root of the user's weight.
+
+    Returns:
+        float32 ``[n_users_with_history, n_items]``: W^1/2 X.
+    """
     # imported here, because serving must work without scipy
     from scipy.sparse import csr_matrix
 
-    counts = interactions.offsets.diff().double()
-    weights = counts.clamp(min=1).pow(-user_power)
-    weights /= weights[counts > 0].mean()
-    shape = len(counts), interactions.n_items
-    indices, indptr = interactions.items.cpu().numpy(), interactions.offsets.cpu().numpy()
-    entries = weights.sqrt().float()[interactions.users()].cpu().numpy()
-    by_user = csr_matrix((entries, indices, indptr), shape)
-    by_item = by_user.T.tocsr()
-    chunk = max(1, CHUNK_SIZE // shape[1])
-    for begin in range(0, shape[1], chunk):
-        (by_item[begin : begin + chunk] @ by_user).toarray(out=out[begin : begin + chunk])
+    counts = interactions.offsets.diff()
+    counts = counts[counts > 0]
+    weights = counts.double().pow(-user_power)
+    weights /= weights.mean()
+    entries = weights.sqrt().float().repeat_interleave(counts).cpu().numpy()
+    indptr = np.concatenate([[0], counts.cumsum(0).cpu().numpy()])
+    return csr_matrix(
+        (entries, interactions.items.cpu().numpy(), indptr), (len(counts), interactions.n_items)
+    )
+
+
+def primal(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
+    """Write B into ``out``, by the inverse of the items' matrix P = (X'X + D)^-1.
+
+    Args:
+        rows: float32 ``[n_users, n_items]``, X, with the users' weights.
+        penalty: float32 ``[n_items]``, the diagonal of D.
+        out: float32 ``[n_items, n_items]``, contiguous.
+    """
+    products(rows.T.tocsr(), rows, out)
+    diagonal = np.diag_indices_from(out)
+    out[diagonal] += penalty
+    inverse(out)
+    out /= -out[diagonal]
+    out[diagonal] = 0
+
+
+def dual(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
+    """Write B into ``out``, by the inverse of the users' matrix K = I + X D^-1 X'.
+
+    By Woodbury's identity P = D^-1 - D^-1 S D^-1 with S = X' K^-1 X, so that with h_j = S_jj / d_j, the
+    leverage of item j, B_ij = S_ij / (d_i (1 - h_j)). X is sparse in both of its products with K^-1.
+
+    Args:
+        rows: float32 ``[n_users, n_items]``, X, with the users' weights.
+        penalty: float32 ``[n_items]``, the diagonal of D.
+        out: float32 ``[n_items, n_items]``, contiguous.
+    """
+    if not penalty.all():
+        raise Refused(SINGULAR)
+    n_users, n_items = rows.shape
+    K = np.empty((n_users, n_users), np.float32)
+    products(rows.multiply(1 / penalty).tocsr(), rows.T.tocsr(), K)
+    K[np.diag_indices_from(K)] += 1
+    inverse(K)
+    by_item = rows.T.tocsr()
+    chunk = max(1, CHUNK_SIZE // n_items)
+    for begin in range(0, n_items, chunk):
+        some = slice(begin, begin + chunk)
+        solved = np.ascontiguousarray((by_item[some] @ K).T)
+        np.divide((by_item @ solved).T, penalty[some, None], out=out[some])
+    diagonal = np.diag_indices_from(out)
+    remainder = 1 - out[diagonal]
+    if remainder.min() <= 0:
+        raise Refused(SINGULAR)
+    out /= remainder
+    out[diagonal] = 0
+
+
+def products(left: csr_matrix, right: csr_matrix, out: np.ndarray) -> None:
+    """Write the product of two sparse matrices into ``out``, which is dense."""
+    chunk = max(1, CHUNK_SIZE // out.shape[1])
+    for begin in range(0, out.shape[0], chunk):
+        (left[begin : begin + chunk] @ right).toarray(out=out[begin : begin + chunk])
 
 
 def inverse(matrix: np.ndarray) -> None:
@@ -156,7 +220,7 @@ def inverse(matrix: np.ndarray) -> None:
     if not problem:
         factor, problem = potri(factor, lower=True, overwrite_c=True)
     if problem:
-        raise Refused("linear_reg_weight is too small: the items' Gram matrix cannot be inverted")
+        raise Refused(SINGULAR)
     chunk = max(1, CHUNK_SIZE // len(matrix))
     for begin in range(0, len(matrix), chunk):
         end = min(begin + chunk, len(matrix))
