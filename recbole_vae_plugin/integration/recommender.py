@@ -39,7 +39,7 @@ class RunDefaults:
     train_batch_size: int | None = setting(
         None,
         CheckedByRecBole("int"),
-        "The number of users in a training batch; ~: 1 / 25 of the users, between 100 and 500.",
+        "The number of users in a training batch; ~: 1 / 25 of the users, between 250 and 500.",
     )
     epochs: int | None = setting(
         None, CheckedByRecBole("int"), "The maximum number of training epochs; ~: those of 6,000 steps."

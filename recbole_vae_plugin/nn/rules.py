@@ -43,7 +43,7 @@ class TrainingData:
 
 #: A batch is this share of the users, within the limits: more steps an epoch on small data, and batches large
 #: enough for matrix products on large data.
-BATCHES_PER_EPOCH, MIN_BATCH, MAX_BATCH = 25, 100, 500
+BATCHES_PER_EPOCH, MIN_BATCH, MAX_BATCH = 25, 250, 500
 
 
 def batch_size(data: TrainingData, config: Config) -> int:
