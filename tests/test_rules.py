@@ -34,10 +34,10 @@ def set_in_order(data, **given):
     "users, expected",
     [
         # batch, epochs between validations, validations tolerated, epochs
-        (10, dict(train_batch_size=250, eval_step=100, stopping_step=4, epochs=6000)),
-        (943, dict(train_batch_size=250, eval_step=25, stopping_step=4, epochs=1500)),
-        (6033, dict(train_batch_size=250, eval_step=4, stopping_step=4, epochs=240)),
-        (10_000, dict(train_batch_size=400, eval_step=4, stopping_step=4, epochs=240)),
+        (10, dict(train_batch_size=250, eval_step=50, stopping_step=8, epochs=6000)),
+        (943, dict(train_batch_size=250, eval_step=12, stopping_step=8, epochs=1500)),
+        (6033, dict(train_batch_size=250, eval_step=2, stopping_step=8, epochs=240)),
+        (10_000, dict(train_batch_size=400, eval_step=2, stopping_step=8, epochs=240)),
         (136_677, dict(train_batch_size=500, eval_step=1, stopping_step=2, epochs=22)),
         (10_000_000, dict(train_batch_size=500, eval_step=1, stopping_step=2, epochs=1)),
     ],
@@ -49,7 +49,7 @@ def test_training_is_as_long_in_steps_whatever_the_number_of_users(users, expect
 
 
 def test_rules_follow_what_is_given():
-    assert set_in_order(data_of(6033), train_batch_size=6033)["eval_step"] == 100
+    assert set_in_order(data_of(6033), train_batch_size=6033)["eval_step"] == 50
     assert set_in_order(data_of(6033), eval_step=1)["stopping_step"] == round(400 / 25)
     assert set_in_order(data_of(6033), eval_step=7)["epochs"] % 7 == 0
     alternating = set_in_order(data_of(6033), alternating_updates=[3, 1])
@@ -93,7 +93,7 @@ class TestInARun:
         users = BLOCKS * BLOCK_USERS
         assert run.config["epochs"] == run.trainer.epochs == 7
         assert run.train.batch_size == run.config["train_batch_size"] == 250
-        assert run.config["eval_step"] == 100 and run.trainer.stopping_step == 4
+        assert run.config["eval_step"] == 50 and run.trainer.stopping_step == 8
         data = TrainingData(users, run.model.interactions.popularity().double())
         expected = KL_SHARE * null_loss(run.model.likelihood, data)
         assert run.model.kl.anneal_cap == pytest.approx(expected)

@@ -71,8 +71,9 @@ def compare(options: argparse.Namespace) -> int:
         return 0
     run(plan, options.jobs)
 
+    from recbole_vae_plugin.compare.output import markdown, write_all
     from recbole_vae_plugin.compare.results import Results
-    from recbole_vae_plugin.compare.tables import Comparison, markdown, write_all
+    from recbole_vae_plugin.compare.tables import Comparison
 
     comparison = Comparison(Results.read(plan.folder))
     write_all(comparison)
@@ -114,8 +115,9 @@ def tune(options: argparse.Namespace) -> int:
 
 def table(options: argparse.Namespace) -> None:
     """Print a table, or write the files for a leaderboard."""
+    from recbole_vae_plugin.compare.output import FORMATS
     from recbole_vae_plugin.compare.results import Results
-    from recbole_vae_plugin.compare.tables import FORMATS, Comparison
+    from recbole_vae_plugin.compare.tables import Comparison
 
     results = Results.read(options.results)
     if options.format == "leaderboard":

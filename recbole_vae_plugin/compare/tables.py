@@ -1,17 +1,15 @@
-"""Results as tables in Markdown, LaTeX, CSV and JSON."""
+"""The statistics of an experiment, and the table of a data set."""
 
 from __future__ import annotations
 
-import json
 import math
 
 import pandas as pd
 
 from recbole_vae_plugin.compare.directions import lower_is_better, with_arrow
-from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, Markup, latex_table, markdown_table
+from recbole_vae_plugin.compare.markup import Markup
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, summary
-from recbole_vae_plugin.system.atomic import replacing, write_text
 
 #: Marks a significant difference from the baseline.
 MARK = "*"
@@ -122,84 +120,3 @@ def legend(comparison: Comparison, dataset: str) -> str:
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs."
     )
-
-
-def markdown(comparison: Comparison) -> str:
-    """A table for each data set, the verdicts and the failures."""
-    parts = [f"# {comparison.results.experiment['name']}"]
-    if comparison.results.experiment["description"]:
-        parts.append(comparison.results.experiment["description"])
-    for dataset in comparison.results.experiment["datasets"]:
-        table = markdown_table(*table_cells(comparison, dataset, MARKDOWN))
-        parts += [f"## {dataset}", table, legend(comparison, dataset)]
-    if verdicts := comparison.verdicts():
-        parts += ["## Verdicts", "\n".join(f"- {verdict}" for verdict in verdicts)]
-    if failures := comparison.failures():
-        parts += ["## Failures", "\n".join(f"- {failure}" for failure in failures)]
-    return "\n\n".join(parts) + "\n"
-
-
-def latex(comparison: Comparison) -> str:
-    """A booktabs table for each data set."""
-    return "\n".join(
-        latex_table(
-            *table_cells(comparison, dataset, LATEX),
-            caption=LATEX.escaped(f"{dataset}. {legend(comparison, dataset)}"),
-        )
-        for dataset in comparison.results.experiment["datasets"]
-    )
-
-
-def statistics_table(comparison: Comparison) -> pd.DataFrame:
-    """Summary and difference from the baseline, one row per data set, method and metric."""
-    rows = []
-    for row in comparison.summary.to_dict("records"):
-        found = comparison.difference(row["dataset"], row["method"], row["metric"])
-        keys = (
-            "difference",
-            "low",
-            "high",
-            "t_p",
-            "run_p",
-            "p_adjusted",
-            "wilcoxon_p",
-            "wilcoxon_p_adjusted",
-        )
-        against = {f"baseline_{key}": getattr(found, key) for key in keys} if found else {}
-        rows.append({**row, **against, "verdict": found.verdict if found else ""})
-    return pd.DataFrame(rows)
-
-
-def as_csv(comparison: Comparison) -> str:
-    """:func:`statistics_table` as CSV."""
-    return statistics_table(comparison).to_csv(index=False)
-
-
-def as_json(comparison: Comparison) -> str:
-    """The experiment, the environments, :func:`statistics_table` and the failures as JSON."""
-    content = {
-        "experiment": comparison.results.experiment,
-        "environments": comparison.results.environments,
-        "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
-        "failures": comparison.failures(),
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-
-
-FORMATS = {"markdown": markdown, "latex": latex, "csv": as_csv, "json": as_json}
-
-
-def write_all(comparison: Comparison) -> None:
-    """Write the tables and the collected data into the results folder."""
-    results = comparison.results
-    texts = {
-        "runs.csv": results.runs.to_csv(index=False),
-        "curves.csv": results.curves.to_csv(index=False),
-        "environment.json": json.dumps(results.environments, indent=1),
-        "table.md": markdown(comparison),
-        "statistics.csv": as_csv(comparison),
-    }
-    for name, text in texts.items():
-        write_text(results.folder / name, text)
-    with replacing(results.folder / "users.csv.gz") as partial:
-        results.users.to_csv(partial, index=False, compression="gzip")

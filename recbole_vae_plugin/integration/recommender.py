@@ -45,7 +45,7 @@ class RunDefaults:
         None, CheckedByRecBole("int"), "The maximum number of training epochs; ~: those of 6,000 steps."
     )
     eval_step: int | None = setting(
-        None, CheckedByRecBole("int"), "The epochs between two validations; ~: those of 100 steps."
+        None, CheckedByRecBole("int"), "The epochs between two validations; ~: those of 50 steps."
     )
     stopping_step: int | None = setting(
         None,

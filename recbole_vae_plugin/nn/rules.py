@@ -53,13 +53,15 @@ def batch_size(data: TrainingData, config: Config) -> int:
 
 def steps_per_epoch(data: TrainingData, config: Config) -> int:
     """The number of optimiser steps in an epoch."""
-    updates = config["alternating_updates"] if "alternating_updates" in config else None
-    return max(1, math.ceil(data.users / config["train_batch_size"])) * sum(updates or (1,))
+    passes = 1
+    if "alternating_updates" in config:  # a key of variational models alone
+        passes = sum(config["alternating_updates"] or (1,))
+    return max(1, math.ceil(data.users / config["train_batch_size"])) * passes
 
 
 #: The optimiser steps between two validations, those without improvement that are tolerated, and the most in
 #: all: how long training takes is a matter of steps, whatever the number of users in an epoch.
-VALIDATION_STEPS, PATIENCE_STEPS, MAX_STEPS = 100, 400, 6000
+VALIDATION_STEPS, PATIENCE_STEPS, MAX_STEPS = 50, 400, 6000
 
 
 def eval_step(data: TrainingData, config: Config) -> int:

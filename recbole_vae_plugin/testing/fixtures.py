@@ -21,7 +21,7 @@ pytest.register_assert_rewrite("recbole_vae_plugin.testing.contract")
 #: In the synthetic data user u has 7 of the 10 items of block u % 4.
 BLOCKS, BLOCK_USERS, BLOCK_ITEMS = 4, 15, 10
 
-#: One hidden layer each way and nothing else, as in the first papers: what a test does not ask for is not there.
+#: One hidden layer on either side and nothing else, as in the first papers, unless a test asks for more.
 TEXTBOOK: dict[str, Any] = {
     "encoder": "mlp",
     "activation": "tanh",
