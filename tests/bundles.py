@@ -18,7 +18,14 @@ from recbole_vae_plugin.settings.model_registry import MODELS
 
 def small_bundle(model: str = "VAESplit", items: int = 40, **settings) -> Bundle:
     """A bundle of ``items`` items with the ids i0, i1, ..., the last of them the most popular."""
-    keys = {"mlp_hidden_size": [16], "latent_dimension": 4}
+    keys = {
+        "encoder": "mlp",
+        "mlp_hidden_size": [16],
+        "latent_dimension": 4,
+        "decoder_hidden_size": None,
+        "activation": "tanh",
+        "linear_branch": "none",
+    }
     checked = MODELS[model].settings_of(keys | settings, items + 1)
     torch.manual_seed(1)
     network = build_network(checked, items + 1).eval().requires_grad_(False)

@@ -56,6 +56,7 @@ class Settings:
         (),
         Optional(Sizes()),
         "The widths of the decoder's hidden layers; ~: the encoder's, mirrored; []: none.",
+        before=None,
     )
     activation: str = setting("silu", OneOf(ACTIVATIONS), "Activation of the hidden layers")
     denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
@@ -103,7 +104,7 @@ class Settings:
         if decoder is None:
             values["decoder_hidden_size"] = hidden[::-1]
         else:
-            sizes("decoder_hidden_size", config["decoder_hidden_size"], output=n_items)
+            sizes("decoder_hidden_size", list(decoder), output=n_items)
         branch = values["linear_branch"]
         if branch != NO_BRANCH and n_items is not None:
             LINEAR_BRANCHES[branch].check_catalogue(n_items)
