@@ -18,6 +18,7 @@ from recbole_vae_plugin.integration.config.from_data import set_from_data
 from recbole_vae_plugin.integration.data.held_out import with_fold_in
 from recbole_vae_plugin.integration.data.identity import differences, identity, refuse_other_data
 from recbole_vae_plugin.integration.data.loaders import interactions_of
+from recbole_vae_plugin.nn.closed_form import DECODERS, ClosedForm
 from recbole_vae_plugin.nn.heads import HEADS, Posterior
 from recbole_vae_plugin.nn.interactions import Interactions, Rows
 from recbole_vae_plugin.nn.kl import linear_annealing
@@ -29,7 +30,7 @@ from recbole_vae_plugin.nn.priors import PRIORS, Prior
 from recbole_vae_plugin.nn.sampled_softmax import sampled_multinomial_loss
 from recbole_vae_plugin.nn.settings import KLSettings, Settings
 from recbole_vae_plugin.settings.declaration import Config, Key, keys_of, setting
-from recbole_vae_plugin.settings.validation import CheckedByRecBole
+from recbole_vae_plugin.settings.validation import CheckedByRecBole, refuse
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,11 @@ class AutoEncoderRecommender(GeneralRecommender):
         #: the histories that users are scored from: the training part, or the fold-in of held-out users
         self.histories = self.interactions if scored is dataset else interactions_of(scored)
         self.network = build_network(settings, self.n_items)
+        users = int((self.interactions.offsets.diff() > 0).sum())
+        #: solves the decoder; ``None`` if it is trained by gradients
+        self.closed_form: ClosedForm | None = DECODERS.build(
+            settings.decoder, settings.components, self.n_items, users, settings.latent_dimension
+        )
 
     @cached_property
     def data_identity(self) -> Tensor:
@@ -184,6 +190,11 @@ class AutoEncoderRecommender(GeneralRecommender):
         posterior = self.network.encode(rows)
         output = self.network.output
         z = self.network.latent(posterior)
+        if self.closed_form is not None:
+            loss = self.closed_form.loss(posterior, rows)
+            if self.training:
+                self.closed_form.add(None if self.joint_users == 0 else posterior, rows)
+            return loss + self.penalty(posterior, z, loss, rows)
         hidden = self.network.decode(z)
         if self.sampled_items:
             loss = sampled_multinomial_loss(hidden, output.weight, output.bias, rows, self.sampled_items)
@@ -206,6 +217,8 @@ class AutoEncoderRecommender(GeneralRecommender):
 
     def end_phase(self, part: str | None) -> None:
         """Called at the end of a phase of an epoch."""
+        if self.closed_form is not None:
+            self.closed_form.write_to(self.network.output)
 
     def watch(self, posterior: Posterior, **means: Tensor) -> None:
         """Add a training batch to the statistics of :meth:`monitored`."""
@@ -281,7 +294,9 @@ class VariationalRecommender(AutoEncoderRecommender):
     @classmethod
     def check(cls, config: Config) -> None:
         super().check(config)
-        KLSettings.from_config(config)
+        updates = KLSettings.from_config(config).alternating_updates
+        if updates is not None and cls.settings_of(config).decoder == "closed_form":
+            refuse("alternating_updates", list(updates), "~ with decoder closed_form")
 
     @property
     def beta(self) -> Tensor:
@@ -295,6 +310,7 @@ class VariationalRecommender(AutoEncoderRecommender):
         return list(zip(("encoder", "decoder"), self.kl.alternating_updates))
 
     def end_phase(self, part: str | None) -> None:
+        super().end_phase(part)
         if part != "decoder":
             self.prior.end_of_encoder_updates(self.network)
 

@@ -39,6 +39,8 @@ class AutoEncoder(nn.Module):
         self.denoising = denoising
         #: whether noise is added to histories during training
         self.noisy = True
+        #: whether the optimizer trains the decoder; a closed form sets its weights otherwise
+        self.decoder_by_gradient = True
         self.encoder = encoder
         self.head = head
         self.decoder = hidden_layers(decoder_sizes, activation)
@@ -68,7 +70,7 @@ class AutoEncoder(nn.Module):
         encoder = (self.encoder, self.head)
         for modules, name in ((encoder, "encoder"), ((self.decoder, self.output), "decoder")):
             for module in modules:
-                module.requires_grad_(part in (None, name))
+                module.requires_grad_(part in (None, name) and (name == "encoder" or self.decoder_by_gradient))
         self.noisy = part != "decoder"
 
     def forward(self, rows: Batch) -> tuple[Tensor, Posterior]:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 
 class SupportsMatmul(Protocol):
@@ -114,11 +115,47 @@ class Rows:
             include_last_offset=True,
         )
 
+    @cached_property
+    def transposed(self) -> tuple[Tensor, Rows]:
+        """The items that have entries, ascending, int64 ``[k]``, and for each of them a row of its B users.
+
+        ``weight[items] += transposed @ x`` adds the product of the transposed matrix with x ``[B, width]``.
+        """
+        items, order = self.items.sort(stable=True)
+        items, counts = items.unique_consecutive(return_counts=True)
+        offsets = torch.zeros(len(items) + 1, dtype=torch.int64, device=items.device)
+        torch.cumsum(counts, 0, out=offsets[1:])
+        return items, Rows(self.row_index[order], offsets, self.values[order], len(self))
+
+    def product_with_sparse_gradient(self, weight: Tensor) -> Tensor:
+        """``self @ weight``, where the gradient of ``weight`` is a sparse tensor of the rows of its items."""
+        return _ProductWithSparseGradient.apply(weight, self)
+
     def to_dense(self) -> Tensor:
         """A tensor ``[B, n_items]``; only worth its memory if noise makes the input dense anyway."""
         dense = self.values.new_zeros(len(self), self.n_items)
         dense[self.row_index, self.items] = self.values
         return dense
+
+
+class _ProductWithSparseGradient(torch.autograd.Function):
+    """``embedding_bag(sparse=True)`` has an entry in its gradient for each entry of the rows; this has one for
+    each item, in order."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Rows) -> Tensor:
+        ctx.rows, ctx.shape = rows, weight.shape
+        return rows @ weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        items, by_item = ctx.rows.transposed
+        gradient = by_item @ grad_outputs[0].contiguous()
+        sparse = torch.sparse_coo_tensor(
+            items[None], gradient, ctx.shape, is_coalesced=True, check_invariants=False
+        )
+        return sparse, None
 
 
 class Interactions(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, empty, nn
 
-from recbole_vae_plugin.nn.interactions import SupportsMatmul
+from recbole_vae_plugin.nn.interactions import Rows, SupportsMatmul
 from recbole_vae_plugin.settings.registry import Registry
 
 #: Name -> class.
@@ -34,15 +34,22 @@ class InputLayer(nn.Module):
 
     It has the same output and gradients as ``nn.Linear(n_items, out_features)`` on dense rows. The weight
     is stored as ``[n_items, out_features]``, so that the weights of an item are contiguous.
+
+    Attributes:
+        sparse_gradient: whether the gradient of the weight for sparse rows is a sparse tensor, which has only
+            the rows of items that occur; for :class:`~recbole_vae_plugin.nn.row_adam.RowAdam`.
     """
 
     def __init__(self, n_items: int, out_features: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(empty(n_items, out_features))
         self.bias = nn.Parameter(empty(out_features))
+        self.sparse_gradient = False
 
     def forward(self, rows: SupportsMatmul) -> Tensor:
         """Maps B sparse rows, or a dense ``[B, n_items]``, to ``[B, out_features]``."""
+        if self.sparse_gradient and isinstance(rows, Rows):
+            return rows.product_with_sparse_gradient(self.weight) + self.bias
         return rows @ self.weight + self.bias
 
     def extra_repr(self) -> str:

@@ -28,7 +28,7 @@ def build_network(settings: Settings, n_items: int) -> AutoEncoder:
     d = settings.latent_dimension
     head_layer = nn.Linear if settings.mlp_hidden_size else InputLayer
     branch = settings.linear_branch
-    return AutoEncoder(
+    network = AutoEncoder(
         n_items,
         DENOISING.build(settings.denoising, values),
         ENCODERS.build(settings.encoder, values, widths, activation),
@@ -37,3 +37,6 @@ def build_network(settings: Settings, n_items: int) -> AutoEncoder:
         activation,
         None if branch == NO_BRANCH else LINEAR_BRANCHES[branch](n_items),
     )
+    network.decoder_by_gradient = settings.decoder == "gradient"
+    network.train_only(None)
+    return network

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from recbole_vae_plugin.nn import ease  # noqa: F401  registers the linear branch
+from recbole_vae_plugin.nn.closed_form import DECODERS
 from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.heads import HEADS
@@ -28,7 +29,7 @@ from recbole_vae_plugin.settings.validation import (
 )
 
 #: The kinds of components whose keys belong to the settings of the network.
-COMPONENTS: tuple[Registry[Any], ...] = (ENCODERS, DENOISING, LIKELIHOODS)
+COMPONENTS: tuple[Registry[Any], ...] = (ENCODERS, DENOISING, LIKELIHOODS, DECODERS)
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,12 @@ class Settings:
     activation: str = setting("silu", OneOf(ACTIVATIONS), "Activation of the hidden layers")
     denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
     loss_type: str = setting("CE", OneOf(LIKELIHOODS), "Reconstruction likelihood over all items")
+    decoder: str = setting(
+        "gradient",
+        OneOf(DECODERS),
+        "How the decoder is trained: by gradients; or, with loss_type MSE and decoder_hidden_size [], as a ridge "
+        "regression of histories on codes, at a cost that does not grow with the catalogue",
+    )
     ema_decay: float = setting(
         0.95,
         Number(0, below=1),
@@ -105,6 +112,8 @@ class Settings:
             values["decoder_hidden_size"] = hidden[::-1]
         else:
             sizes("decoder_hidden_size", list(decoder), output=n_items)
+        if values["decoder"] == "closed_form":
+            check_closed_form(values, config)
         branch = values["linear_branch"]
         if branch != NO_BRANCH and n_items is not None:
             LINEAR_BRANCHES[branch].check_catalogue(n_items)
@@ -121,6 +130,22 @@ class Settings:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         del values["head"], values["components"]
         return values | dict(self.components)
+
+
+def check_closed_form(values: Mapping[str, Any], config: Config) -> None:
+    """Check that the decoder can be solved in closed form.
+
+    Args:
+        values: the checked values.
+        config: with the values as they were given, for the message.
+
+    Raises:
+        ValueError: the likelihood is another, or the decoder has hidden layers.
+    """
+    if values["loss_type"] != "MSE":
+        refuse("loss_type", config["loss_type"], "MSE with decoder closed_form")
+    if values["decoder_hidden_size"]:
+        refuse("decoder_hidden_size", config["decoder_hidden_size"], "[] with decoder closed_form")
 
 
 @dataclass(frozen=True)

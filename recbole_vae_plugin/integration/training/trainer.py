@@ -44,6 +44,7 @@ from recbole_vae_plugin.integration.training.random_state import (
     restore_random_state,
 )
 from recbole_vae_plugin.integration.training.resuming import resume_if_configured
+from recbole_vae_plugin.integration.training.row_updates import update_rows_of_input
 from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.finite import check_weights
 from recbole_vae_plugin.nn.linear import LinearBranch
@@ -100,6 +101,7 @@ class AutoEncoderTrainer(Trainer):
             # the same steps in one pass over the weights; AdamW is a subclass of Adam
             for group in optimizer.param_groups:
                 group["fused"], group["foreach"] = True, False
+        update_rows_of_input(optimizer, self.model, self.config)
         return optimizer
 
     def fit(self, train_data: AbstractDataLoader, *args: Any, **kwargs: Any) -> Any:
