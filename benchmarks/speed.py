@@ -33,6 +33,14 @@ from tqdm import tqdm
 WIDTHS = {"mlp_hidden_size": [600], "latent_dimension": 200, "dropout_prob": 0.5}
 CONTESTANTS = {
     "VAESplit": {"model": "VAESplit", **WIDTHS},
+    "VAESplit-closed": {
+        "model": "VAESplit",
+        **WIDTHS,
+        "loss_type": "MSE",
+        "decoder_hidden_size": [],
+        "decoder": "closed_form",
+        "anneal_cap": 0.008,
+    },
     # RecBole counts mu and logvar together
     "MultiVAE": {"model": "MultiVAE", **WIDTHS, "latent_dimension": 400},
     # and ranks one or two users at a time unless told otherwise

@@ -31,7 +31,9 @@ def train(settings: dict, model: str, folder: Path, name: str) -> None:
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, network)
     gradients = []
     trainer.optimizer.register_step_pre_hook(
-        lambda *_: gradients.append([weight.grad.clone() for weight in network.parameters()])
+        lambda *_: gradients.append(
+            [weight.grad.clone() for weight in network.parameters() if weight.grad is not None]
+        )
     )
     trainer.fit(train_data, valid_data, saved=True)
     result = trainer.evaluate(test_data, load_best_model=True)

@@ -11,6 +11,12 @@ class TestDAE(Contract):
         "DAE": shipped("dae"),
         "Multi-DAE": shipped("multi-dae"),
         "gaussian noise, linear decoder": {"denoising": "gaussian", "decoder_hidden_size": []},
+        "closed form": {
+            "loss_type": "MSE",
+            "decoder": "closed_form",
+            "decoder_hidden_size": [],
+            "decoder_ridge": 1.0,
+        },
         "logistic, ELU": {"loss_type": "BCE", "activation": "elu"},
     }
 

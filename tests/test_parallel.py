@@ -51,6 +51,17 @@ VARIANTS = {
             "linear_reg_weight": 1.0,
         },
     ),
+    "a decoder in closed form": (
+        "VAESplit",
+        {
+            "denoising": "none",
+            "train_batch_size": 59,
+            "loss_type": "MSE",
+            "decoder": "closed_form",
+            "decoder_hidden_size": [],
+            "decoder_ridge": 1.0,
+        },
+    ),
     "a model of RecBole": ("BPR", {"train_batch_size": 64, "embedding_size": 16}),
 }
 

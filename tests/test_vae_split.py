@@ -12,6 +12,13 @@ class TestVAESplit(VariationalContract):
         "gaussian noise": {"denoising": "gaussian"},
         "two hidden layers": {"mlp_hidden_size": [32, 16], "activation": "relu"},
         "sampled softmax": {"sampled_items": 15},
+        "closed form": {
+            "loss_type": "MSE",
+            "decoder": "closed_form",
+            "decoder_hidden_size": [],
+            "decoder_ridge": 1.0,
+            "anneal_cap": 0.01,
+        },
         "no hidden layers": {"mlp_hidden_size": []},
         "RecVAE": {
             "encoder": "dense",

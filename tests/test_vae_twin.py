@@ -17,6 +17,20 @@ class TestVAETwin(VariationalContract):
         "VAE": shipped("vae-twin"),
         "Logistic-VAE": shipped("logistic-vae-twin"),
         "Multi-VAE": shipped("multi-vae-twin"),
+        "closed form, dense, averaged, Gaussian noise": {
+            "loss_type": "MSE",
+            "decoder": "closed_form",
+            "decoder_hidden_size": [],
+            "decoder_ridge": 1.0,
+            "decoder_interval": 3,
+            "anneal_cap": 0.01,
+            "encoder": "dense",
+            "ema_decay": 0.9,
+            "denoising": "gaussian",
+            "prior": "composite",
+            "linear_branch": "ease",
+            "linear_reg_weight": 1.0,
+        },
         "gaussian noise, other decoder": {"denoising": "gaussian", "decoder_hidden_size": [16, 24]},
     }
 

@@ -100,6 +100,8 @@ class AutoEncoderRecommender(GeneralRecommender):
         self.monitor = Monitor()
         #: the number of users in the batch if several processes share it, otherwise None
         self.joint_users: int | None = None
+        #: whether the batch has users of this process; otherwise its loss has weight 0
+        self.has_users = True
         self.interactions = Interactions(
             dataset.inter_feat[self.USER_ID],
             dataset.inter_feat[self.ITEM_ID],
@@ -191,9 +193,10 @@ class AutoEncoderRecommender(GeneralRecommender):
         output = self.network.output
         z = self.network.latent(posterior)
         if self.closed_form is not None:
-            loss = self.closed_form.loss(posterior, rows)
+            batch = self.closed_form.coded(posterior, rows)
+            loss = self.closed_form.loss(batch)
             if self.training:
-                self.closed_form.add(None if self.joint_users == 0 else posterior, rows)
+                self.closed_form.add(batch if self.has_users else None)
             return loss + self.penalty(posterior, z, loss, rows)
         hidden = self.network.decode(z)
         if self.sampled_items:

@@ -31,7 +31,7 @@ from recbole_vae_plugin.nn.kl import at_least_float32
 from recbole_vae_plugin.nn.layers import OutputLayer
 from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
-from recbole_vae_plugin.settings.validation import Integer, Number
+from recbole_vae_plugin.settings.validation import Integer, Number, Refused
 
 #: Name -> callable that is built from the number of items, the number of users with a history, the latent
 #: dimension, and its own settings, and returns a :class:`ClosedForm`, or ``None`` for gradient steps.
@@ -51,17 +51,24 @@ def by_gradient(n_items: int, n_users: int, latent_dimension: int) -> None:
 
 
 class Coded(NamedTuple):
-    """A batch of B users whose codes are not in the sums yet.
+    """A batch of B users with their codes.
 
     Attributes:
-        rows: their histories.
+        rows: their histories; every entry counts as 1.
         mean: E[z~], float32 ``[B, d + 1]``; the last column is 1.
         variance: float32 ``[B, d]``; ``None`` for a deterministic head.
+        own: the sum of S over the items of each history, ``[B, d + 1]``.
     """
 
     rows: Rows
     mean: Tensor
     variance: Tensor | None
+    own: Tensor
+
+    def detached(self) -> Coded:
+        """The same batch without gradients."""
+        variance = None if self.variance is None else self.variance.detach()
+        return Coded(self.rows, self.mean.detach(), variance, self.own)
 
 
 @register_decoder("closed_form")
@@ -138,42 +145,52 @@ class ClosedForm(nn.Module):
         self.register_buffer("unit", torch.ones((), dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._waiting: list[Coded] = []
+        # computed from the buffers
+        self._solved: Any = None
 
-    def loss(self, posterior: Posterior, rows: Rows) -> Tensor:
-        """The expected squared error of the current decoder, as in the module's formula, with factor 1/2.
+    def coded(self, posterior: Posterior, rows: Rows) -> Coded:
+        """A batch of B users for :meth:`loss` and :meth:`add`, until the decoder is solved again.
 
         Args:
             posterior: q(z|x), with tensors ``[B, d]``.
-            rows: the B histories; every entry counts as 1.
+            rows: the B histories.
+        """
+        mu = at_least_float32(posterior.mu)
+        mean = torch.cat([mu, mu.new_ones(len(mu), 1)], 1)
+        variance = None if posterior.logvar is None else at_least_float32(posterior.logvar).exp()
+        return Coded(rows, mean, variance, rows @ self.histories)
+
+    def loss(self, batch: Coded) -> Tensor:
+        """The expected squared error of the current decoder, as in the module's formula, with factor 1/2.
 
         Returns:
             A scalar, the mean over users, differentiable in the posterior. No sample is drawn.
         """
-        mean, variance = moments(posterior)
+        mean, variance = batch.mean, batch.variance
         with torch.autocast(mean.device.type, enabled=False):
-            G = self.weight_gram.to(mean.dtype)
-            to_weight = (self.inverse / self.mass.clamp(min=1e-30)).to(mean.dtype)
-            own = (rows @ self.histories).to(mean.dtype) @ to_weight
-            squares = ((mean @ G) * mean).sum(-1) + rows.counts
+            G, to_weight = self._solution(mean.dtype)
+            squares = ((mean @ G) * mean).sum(-1) + batch.rows.counts
             if variance is not None:
                 squares = squares + variance @ G.diagonal()[:-1]
-            return (0.5 * squares - (own * mean).sum(-1)).mean()
+            products = ((batch.own.to(mean.dtype) @ to_weight) * mean).sum(-1)
+            return (0.5 * squares - products).mean()
 
-    @property
-    def weight_gram(self) -> Tensor:
-        """G = W~'W~, float64 ``[d + 1, d + 1]``."""
-        return self.inverse @ self.gram @ self.inverse / self.mass.square().clamp(min=1e-30)
+    def _solution(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """G and A^-1, as last solved; W~ is S A^-1."""
+        if self._solved is None:
+            to_weight = self.inverse / self.mass.clamp(min=1e-9)
+            self._solved = tuple(each.to(dtype) for each in (to_weight @ self.gram @ to_weight, to_weight))
+        return self._solved
 
     @torch.no_grad()
-    def add(self, posterior: Posterior | None, rows: Rows) -> None:
-        """Take note of a training batch's codes; solve the decoder if it is time.
+    def add(self, batch: Coded | None) -> None:
+        """Take note of a training batch; solve the decoder if it is time.
 
         Args:
-            posterior: of these users; ``None`` if they belong to another rank's batch, and do not count.
-            rows: their histories.
+            batch: ``None`` if none of the users of the step belong to this rank.
         """
-        if posterior is not None:
-            self._waiting.append(Coded(rows, *moments(posterior)))
+        if batch is not None:
+            self._waiting.append(batch.detached())
         self.steps += 1
         # the first steps solve each time: the encoder learns nothing before
         if self.steps <= self.interval or self.steps % self.interval == 0:
@@ -181,13 +198,14 @@ class ClosedForm(nn.Module):
 
     @torch.no_grad()
     def solve(self) -> None:
-        """Add the codes of the batches since the last solution to the sums, and solve the decoder.
+        """Add the batches since the last solution to the sums, and solve the decoder.
 
         On several ranks all must call it.
         """
-        for batch in self.gather(self._waiting):
-            self._add_to_sums(*batch)
+        batches = self.gather(self._waiting)
         self._waiting = []
+        if batches:
+            self._add_to_sums(batches)
         if self.unit > MAX_UNIT:
             for sums in (self.histories, self.codes, self.mass):
                 sums /= self.unit
@@ -196,22 +214,30 @@ class ClosedForm(nn.Module):
         A = self.codes / self.mass
         A.diagonal().add_(self.ridge)
         factor, problem = torch.linalg.cholesky_ex(A)
+        if problem:
+            raise Refused("decoder_ridge is too small: the codes' Gram matrix cannot be inverted")
         self.inverse.copy_(torch.cholesky_inverse(factor))
+        self._solved = None
 
-    def _add_to_sums(self, rows: Rows, mean: Tensor, variance: Tensor | None) -> None:
-        weighted = mean * self.unit.to(mean.dtype)
-        before = (rows @ self.histories).double()
+    def _add_to_sums(self, batches: Sequence[Coded]) -> None:
+        units = []
+        for batch in batches:
+            units.append(self.unit.expand(len(batch.rows)))
+            self.unit = self.unit * math.exp(len(batch.rows) / self.remembered_users)
+        weights = torch.cat(units)
+        rows = Rows.concatenated([batch.rows for batch in batches])
+        mean, before = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("mean", "own"))
+        weighted = mean * weights[:, None].to(mean.dtype)
         items, by_item = rows.transposed
         self.histories.index_add_(0, items, by_item @ weighted)
-        after = (rows @ self.histories).double()
-        # (S + D)'(S + D) - S'S with D = sum x z~', without a pass over S
-        weighted = weighted.double()
-        self.gram += weighted.T @ after + before.T @ weighted
-        self.codes += weighted.T @ mean.double()
-        if variance is not None:
-            self.codes.diagonal()[:-1] += variance.double().sum(0) * self.unit
-        self.mass += self.unit * len(rows)
-        self.unit *= math.exp(len(rows) / self.remembered_users)
+        # (S + D)'(S + D) - S'S with D = sum x z~', without a pass over S: D'S + S'D + D'D
+        half = (weighted.T @ (before + rows @ self.histories)).double() / 2
+        self.gram += half + half.T
+        self.codes += (weighted.T @ mean).double()
+        if batches[0].variance is not None:
+            variance = torch.cat([batch.variance for batch in batches if batch.variance is not None])
+            self.codes.diagonal()[:-1] += weights @ variance.double()
+        self.mass += weights.sum()
 
     @torch.no_grad()
     def write_to(self, output: OutputLayer) -> None:
@@ -228,15 +254,3 @@ class ClosedForm(nn.Module):
             weights = part @ to_weight
             output.weight[chunk], output.bias[chunk] = weights[:, :-1], weights[:, -1]
             self.gram += (part.T @ part).double()
-
-
-def moments(posterior: Posterior) -> tuple[Tensor, Tensor | None]:
-    """E[z~] ``[B, d + 1]`` and the variance of z ``[B, d]``, ``None`` for a deterministic head."""
-    mu = at_least_float32(posterior.mu)
-    mean = torch.cat([mu, mu.new_ones(len(mu), 1)], 1)
-    return mean, None if posterior.logvar is None else at_least_float32(posterior.logvar).exp()
-
-
-def concatenated(batches: Sequence[Coded]) -> Coded:
-    """Several batches as one."""
-    raise NotImplementedError

@@ -14,7 +14,14 @@ from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Refused
 
-LAYERS = ("encoder", "mlp_hidden_size", "latent_dimension", "decoder_hidden_size", "linear_branch")
+LAYERS = (
+    "encoder",
+    "mlp_hidden_size",
+    "latent_dimension",
+    "decoder_hidden_size",
+    "decoder",
+    "linear_branch",
+)
 
 
 def fixed_keys(config: Mapping[str, Any]) -> dict[str, Any]:

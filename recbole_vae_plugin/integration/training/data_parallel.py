@@ -36,9 +36,16 @@ def loss_of_shards(loss: Loss, model: AutoEncoderRecommender, shards: ShardedBat
 
     def loss_of_shard(interaction: Interaction) -> Tensor:
         model.joint_users, weight = next(steps)
+        model.has_users = weight > 0
         return loss(interaction) * weight
 
     return loss_of_shard
+
+
+def gather_codes(batches: list[Coded]) -> list[Coded]:
+    """The batches of codes of all ranks, step by step, on this rank's device. All ranks must call it."""
+    device = batches[0].mean.device if batches else torch.device("cpu")
+    ...
 
 
 def joint_loss(own: float) -> float:
