@@ -70,7 +70,9 @@ class AutoEncoder(nn.Module):
         encoder = (self.encoder, self.head)
         for modules, name in ((encoder, "encoder"), ((self.decoder, self.output), "decoder")):
             for module in modules:
-                module.requires_grad_(part in (None, name) and (name == "encoder" or self.decoder_by_gradient))
+                module.requires_grad_(
+                    part in (None, name) and (name == "encoder" or self.decoder_by_gradient)
+                )
         self.noisy = part != "decoder"
 
     def forward(self, rows: Batch) -> tuple[Tensor, Posterior]:

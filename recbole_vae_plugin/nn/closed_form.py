@@ -70,6 +70,11 @@ class Coded(NamedTuple):
         variance = None if self.variance is None else self.variance.detach()
         return Coded(self.rows, self.mean.detach(), variance, self.own)
 
+    def to(self, device: torch.device | str) -> Coded:
+        """The same batch on a device."""
+        variance = None if self.variance is None else self.variance.to(device)
+        return Coded(self.rows.to(device), self.mean.to(device), variance, self.own.to(device))
+
 
 @register_decoder("closed_form")
 class ClosedForm(nn.Module):
@@ -94,7 +99,7 @@ class ClosedForm(nn.Module):
         mass: the sum of users' weights, float64 ``[]``.
         unit: the weight of the next user, float64 ``[]``.
         steps: batches so far, int64 ``[]``.
-        gather: makes the batches of all ranks from those of this one.
+        gather: makes the batches of all ranks, a list for each step, from those of this one.
     """
 
     histories: Tensor
@@ -136,7 +141,7 @@ class ClosedForm(nn.Module):
         self.ridge = ridge / max(1, n_users)
         self.remembered_users = memory * max(1, n_users)
         self.interval = interval
-        self.gather: Callable[[list[Coded]], list[Coded]] = lambda batches: batches
+        self.gather: Callable[[list[list[Coded]]], list[list[Coded]]] = lambda steps: steps
         width = latent_dimension + 1
         self.register_buffer("histories", torch.zeros(n_items, width))
         for name in ("codes", "gram", "inverse"):
@@ -144,7 +149,7 @@ class ClosedForm(nn.Module):
         self.register_buffer("mass", torch.zeros((), dtype=torch.float64))
         self.register_buffer("unit", torch.ones((), dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self._waiting: list[Coded] = []
+        self._waiting: list[list[Coded]] = []
         # computed from the buffers
         self._solved: Any = None
 
@@ -189,8 +194,7 @@ class ClosedForm(nn.Module):
         Args:
             batch: ``None`` if none of the users of the step belong to this rank.
         """
-        if batch is not None:
-            self._waiting.append(batch.detached())
+        self._waiting.append([] if batch is None else [batch.detached()])
         self.steps += 1
         # the first steps solve each time: the encoder learns nothing before
         if self.steps <= self.interval or self.steps % self.interval == 0:
@@ -202,10 +206,11 @@ class ClosedForm(nn.Module):
 
         On several ranks all must call it.
         """
-        batches = self.gather(self._waiting)
-        self._waiting = []
-        if batches:
-            self._add_to_sums(batches)
+        if self._waiting:
+            device = self.histories.device
+            steps = self.gather(self._waiting)
+            self._waiting = []
+            self._add_to_sums([[batch.to(device) for batch in step] for step in steps])
         if self.unit > MAX_UNIT:
             for sums in (self.histories, self.codes, self.mass):
                 sums /= self.unit
@@ -219,12 +224,14 @@ class ClosedForm(nn.Module):
         self.inverse.copy_(torch.cholesky_inverse(factor))
         self._solved = None
 
-    def _add_to_sums(self, batches: Sequence[Coded]) -> None:
+    def _add_to_sums(self, steps: Sequence[Sequence[Coded]]) -> None:
         units = []
-        for batch in batches:
-            units.append(self.unit.expand(len(batch.rows)))
-            self.unit = self.unit * math.exp(len(batch.rows) / self.remembered_users)
+        for step in steps:
+            users = sum(len(batch.rows) for batch in step)
+            units.append(self.unit.expand(users))
+            self.unit = self.unit * math.exp(users / self.remembered_users)
         weights = torch.cat(units)
+        batches = [batch for step in steps for batch in step]
         rows = Rows.concatenated([batch.rows for batch in batches])
         mean, before = (torch.cat([getattr(batch, name) for batch in batches]) for name in ("mean", "own"))
         weighted = mean * weights[:, None].to(mean.dtype)
@@ -246,7 +253,7 @@ class ClosedForm(nn.Module):
         T is computed anew, so that rounding errors do not add up from epoch to epoch.
         """
         self.solve()
-        to_weight = (self.inverse / self.mass).float()
+        to_weight = (self.inverse / self.mass).to(self.histories.dtype)
         self.gram.zero_()
         for begin in range(0, len(self.histories), CHUNK_SIZE):
             chunk = slice(begin, begin + CHUNK_SIZE)

@@ -82,6 +82,10 @@ class Rows:
             self.n_items,
         )
 
+    def to(self, device: torch.device | str) -> Rows:
+        """The same rows on a device."""
+        return Rows(self.items.to(device), self.offsets.to(device), self.values.to(device), self.n_items)
+
     @staticmethod
     def concatenated(parts: Sequence[Rows]) -> Rows:
         """The rows of several batches over the same items, one after the other."""

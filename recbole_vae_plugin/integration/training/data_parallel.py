@@ -10,6 +10,7 @@ from torch import Tensor
 
 from recbole_vae_plugin.integration.distributed.ranks import ShardedBatches, gather_from_ranks
 from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
+from recbole_vae_plugin.nn.closed_form import Coded
 from recbole_vae_plugin.settings.validation import refuse
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def loss_of_shards(loss: Loss, model: AutoEncoderRecommender, shards: ShardedBat
     return loss_of_shard
 
 
-def gather_codes(batches: list[Coded]) -> list[Coded]:
-    """The batches of codes of all ranks, step by step, on this rank's device. All ranks must call it."""
-    device = batches[0].mean.device if batches else torch.device("cpu")
-    ...
+def gather_codes(own: list[list[Coded]]) -> list[list[Coded]]:
+    """The batches of all ranks, step by step, for a decoder in closed form. All ranks must call it."""
+    of_ranks = gather_from_ranks([[batch.to("cpu") for batch in step] for step in own])
+    return [[batch for step in steps for batch in step] for steps in zip(*of_ranks)]
 
 
 def joint_loss(own: float) -> float:

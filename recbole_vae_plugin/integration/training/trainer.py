@@ -26,6 +26,7 @@ from recbole_vae_plugin.integration.training.compatibility import check_compatib
 from recbole_vae_plugin.integration.training.data_parallel import (
     Loss,
     check_phases,
+    gather_codes,
     joint_loss,
     loss_of_shards,
 )
@@ -61,6 +62,7 @@ class AutoEncoderTrainer(Trainer):
     - ``precision``, ``memory``: fast steps;
     - ``data_parallel``: the ranks of a data-parallel run take the same steps as a single process. The logged
       loss is that of all users; reconstruction, kl and active_units are those of rank 0's users;
+    - ``row_updates``: with a decoder in closed form, a step passes over the items that occur in it only;
     - ``nn/averaging``: with `ema_decay`, the averages of the weights are evaluated, saved, and finally left
       in the model;
     - ``linear_weight``, ``patience``: a `linear_branch` is fitted before training, its weight is optimised at
@@ -78,6 +80,8 @@ class AutoEncoderTrainer(Trainer):
         if self.device.type == "cpu":
             keep_freed_memory()
         check_phases(model, config)
+        if model.closed_form is not None and not config["single_spec"]:
+            model.closed_form.gather = gather_codes
         self._train_data: AbstractDataLoader | None = None
         #: from a checkpoint, until training starts
         self.resumed_random_states: list[RandomState] | None = None
