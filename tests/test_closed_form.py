@@ -39,15 +39,19 @@ def drawn_batches(sizes, variational=True):
         yield x, Posterior(mu, logvar - 1 if variational else None)
 
 
+def closed_form(ridge=RIDGE, interval=1, user_power=0.0) -> ClosedForm:
+    """For 50 users, one with each length."""
+    return ClosedForm(ITEMS, torch.arange(1, 51), D, ridge, MEMORY, interval, user_power)
+
+
 def fed(decoder: ClosedForm, batches) -> ClosedForm:
     for x, posterior in batches:
         decoder.add(decoder.coded(posterior, rows_of(x)))
     return decoder
 
 
-def decoder_for(sizes, variational=True, interval=1, ridge=RIDGE) -> ClosedForm:
-    decoder = ClosedForm(ITEMS, 50, D, ridge, MEMORY, interval)
-    return fed(decoder, drawn_batches(sizes, variational))
+def decoder_for(sizes, variational=True, **settings) -> ClosedForm:
+    return fed(closed_form(**settings), drawn_batches(sizes, variational))
 
 
 def weights_of(decoder: ClosedForm) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,26 +61,30 @@ def weights_of(decoder: ClosedForm) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("variational", [True, False])
-@pytest.mark.parametrize("interval", [1, 3])
-def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, interval):
+@pytest.mark.parametrize("interval, user_power", [(1, 0.0), (3, 0.0), (3, 0.5)])
+def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, interval, user_power):
     sizes = [20, 5, 30, 11, 8, 20, 3]
-    weight, bias = weights_of(decoder_for(sizes, variational, interval))
+    decoder = decoder_for(sizes, variational, interval=interval, user_power=user_power)
+    weight, bias = weights_of(decoder)
+    mean_power = (torch.arange(1, 51) ** -user_power).mean()
 
     # as least squares: a row for each user, for each standard deviation of a code, and for each ridge
     newer, coefficients, targets = 0, [], []
-    total = 0.0
+    total = torch.zeros(())
     for x, posterior in reversed(list(drawn_batches(sizes, variational))):
         newer += len(x)
-        root = math.exp(-newer / (MEMORY * 50)) ** 0.5
-        total += len(x) * root**2
+        by_length = x.sum(1, keepdim=True).clamp(min=1) ** -user_power / mean_power
+        root = (math.exp(-newer / (MEMORY * 50)) * by_length).sqrt()
+        total += root.square().sum()
         ones = torch.ones(len(x), 1)
         coefficients.append(root * torch.cat([posterior.mu, ones], 1).double())
         targets.append(root * x)
         if variational:
             deviations = torch.diag_embed((0.5 * posterior.logvar).exp()).flatten(0, 1).double()
-            coefficients.append(root * torch.cat([deviations, torch.zeros(len(deviations), 1)], 1))
+            deviations = torch.cat([deviations, torch.zeros(len(deviations), 1)], 1)
+            coefficients.append(root.repeat_interleave(D, 0) * deviations)
             targets.append(torch.zeros(len(deviations), ITEMS, dtype=torch.float64))
-    coefficients.append((RIDGE / 50 * total) ** 0.5 * torch.eye(D + 1, dtype=torch.float64))
+    coefficients.append((RIDGE / 50 * total).sqrt() * torch.eye(D + 1, dtype=torch.float64))
     targets.append(torch.zeros(D + 1, ITEMS, dtype=torch.float64))
     expected = torch.linalg.lstsq(torch.cat(coefficients), torch.cat(targets)).solution.T
     torch.testing.assert_close(weight, expected[:, :-1], rtol=1e-4, atol=1e-5)
@@ -84,8 +92,9 @@ def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, 
 
 
 @pytest.mark.parametrize("variational", [True, False])
-def test_the_loss_is_the_expected_squared_error_of_all_items(variational):
-    decoder = decoder_for([20, 30], variational).double()
+@pytest.mark.parametrize("user_power", [0.0, 0.5])
+def test_the_loss_is_the_expected_squared_error_of_all_items(variational, user_power):
+    decoder = decoder_for([20, 30], variational, user_power=user_power).double()
     weight, bias = weights_of(decoder)
     ((x, posterior),) = drawn_batches([6], variational)
     mu = posterior.mu.double().requires_grad_()
@@ -96,7 +105,8 @@ def test_the_loss_is_the_expected_squared_error_of_all_items(variational):
     if logvar is not None:
         # the variance of a score is the sum of w_j^2 sigma_j^2
         errors = errors + logvar.exp() @ weight.square().sum(0)
-    expected = 0.5 * errors.mean()
+    by_length = x.sum(1).clamp(min=1) ** -user_power
+    expected = 0.5 * (errors * by_length).mean() / (torch.arange(1, 51).double() ** -user_power).mean()
     loss = decoder.loss(decoder.coded(Posterior(mu, logvar), rows_of(x)))
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
     gradients = torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs)
@@ -126,7 +136,7 @@ def test_weights_of_users_only_matter_relative_to_each_other():
     assert long.unit <= 1e6 * math.exp(1) and long.mass.isfinite()
     for here, there in zip(weights_of(long), weights_of(short), strict=True):
         torch.testing.assert_close(here, there)
-    forgetful = ClosedForm(ITEMS, 50, D, RIDGE, MEMORY, 1)
+    forgetful = closed_form()
     fed(forgetful, list(drawn_batches([25] * 2000))[-40:])  # what came before weighs exp(-40)
     for here, there in zip(weights_of(long), weights_of(forgetful), strict=True):
         torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
@@ -246,6 +256,7 @@ def test_resuming_with_another_decoder_is_refused(prepare):
         ("decoder_ridge", -1, "at least 0"),
         ("decoder_memory", 0, "at least 0.01"),
         ("decoder_interval", 0, "at least 1"),
+        ("decoder_user_power", -1, "at least 0"),
     ],
 )
 def test_what_has_no_closed_form_is_refused_by_name(prepare, key, value, allowed):

@@ -1,18 +1,19 @@
 """A linear decoder in closed form, for squared error: the `decoder` axis.
 
-With codes z ~ N(mu, diag(sigma^2)), z~ = (z, 1) and scores s = W~ z~, the expected squared error of a history x
-of zeros and ones is
+With codes z ~ N(mu, diag(sigma^2)), z~ = (z, 1) and scores s = W~ z~, the expected squared error of a history
+x of zeros and ones is
 
-    1/2 E |x - s|^2 = 1/2 (mu~' G mu~ + sum_j G_jj sigma_j^2 + |x|) - sum_{i in x} w~_i' mu~,   G = W~' W~.
+    1/2 E |x - s|^2 = 1/2 (mu~' G mu~ + sum_j G_jj sigma_j^2 + |x|) - sum_{i in x} w~_i' mu~,  G = W~' W~.
 
-G is small, so that neither the error nor its gradient in mu and sigma needs the scores of all items (Vincent et
-al. 2015, 1412.7091), nor a sample of z. The best W~ for given codes is a ridge regression of histories on codes:
+G is small, so that neither the error nor its gradient in mu and sigma needs the scores of all items (Vincent
+et al. 2015, 1412.7091), nor a sample of z. The best W~ for given codes is a ridge regression of histories on
+codes (as each half of iALS, Hu et al. 2008, with codes that an encoder computes):
 
     W~ = S A^-1,   S = sum x E[z~]',   A = sum E[z~ z~'] + ridge I.
 
 S and A are sums over users, kept while training with exponential forgetting, because the encoder that
 computes the codes changes. With T = S'S, which the same users update, G = A^-1 T A^-1: a step costs
-O(|x| d + d^2) a user, whatever the size of the catalogue.
+O(|x| d + d^2) a user and O(d^3) a solution, whatever the size of the catalogue.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Integer, Number, Refused
 
-#: Name -> callable that is built from the number of items, the number of users with a history, the latent
-#: dimension, and its own settings, and returns a :class:`ClosedForm`, or ``None`` for gradient steps.
+#: Name -> callable of the number of items, the lengths of the histories, the latent dimension, and its own
+#: settings, that returns a :class:`ClosedForm`, or ``None`` for gradient steps.
 DECODERS: Registry[Callable[..., Any]] = Registry("decoder", key="decoder")
 register_decoder = DECODERS.register
 
@@ -45,7 +46,7 @@ CHUNK_SIZE = 2**14
 
 
 @register_decoder("gradient")
-def by_gradient(n_items: int, n_users: int, latent_dimension: int) -> None:
+def by_gradient(n_items: int, lengths: Tensor, latent_dimension: int) -> None:
     """The weights of the decoder are trained by the optimizer, like all others."""
     return None
 
@@ -58,38 +59,42 @@ class Coded(NamedTuple):
         mean: E[z~], float32 ``[B, d + 1]``; the last column is 1.
         variance: float32 ``[B, d]``; ``None`` for a deterministic head.
         own: the sum of S over the items of each history, ``[B, d + 1]``.
+        weights: of the users, float32 ``[B]``.
     """
 
     rows: Rows
     mean: Tensor
     variance: Tensor | None
     own: Tensor
+    weights: Tensor
 
     def detached(self) -> Coded:
         """The same batch without gradients."""
         variance = None if self.variance is None else self.variance.detach()
-        return Coded(self.rows, self.mean.detach(), variance, self.own)
+        return self._replace(mean=self.mean.detach(), variance=variance)
 
     def to(self, device: torch.device | str) -> Coded:
         """The same batch on a device."""
         variance = None if self.variance is None else self.variance.to(device)
-        return Coded(self.rows.to(device), self.mean.to(device), variance, self.own.to(device))
+        mean, own, weights = (each.to(device) for each in (self.mean, self.own, self.weights))
+        return Coded(self.rows.to(device), mean, variance, own, weights)
 
 
 @register_decoder("closed_form")
 class ClosedForm(nn.Module):
     """The sums of which the decoder is the solution, and the loss at that solution.
 
-    The sums are buffers, so that checkpoints include them. Instead of old users' weight shrinking, that of new
-    users grows, which touches no sum; only ratios of sums count.
+    The sums are buffers, so that checkpoints include them. Instead of the weight of old users shrinking, that
+    of new users grows, which touches no sum; only ratios of sums matter.
 
     Args:
         n_items: size of the catalogue.
-        n_users: users with a history.
+        lengths: of the training users' histories, int64 ``[n_users]``.
         latent_dimension: d.
         ridge: on the scale of a sum over all users.
         memory: after this many passes over the users a code weighs 1/e.
         interval: steps between solutions.
+        user_power: a user with n items has the weight n^-user_power, scaled to a mean of 1.
 
     Attributes:
         histories: S, float32 ``[n_items, d + 1]``.
@@ -123,8 +128,8 @@ class ClosedForm(nn.Module):
         memory: float = setting(
             2.0,
             Number(0.01),
-            "With 'closed_form': the number of epochs after which a user's code has fallen to a weight of 1/e "
-            "in the sums that the decoder is solved from.",
+            "With 'closed_form': the number of epochs after which a code weighs 1/e in the "
+            "sums that the decoder is solved from.",
             key="decoder_memory",
         )
         interval: int = setting(
@@ -133,13 +138,30 @@ class ClosedForm(nn.Module):
             "With 'closed_form': the decoder is solved every so many steps.",
             key="decoder_interval",
         )
+        user_power: float = setting(
+            0.0,
+            Number(0),
+            "With 'closed_form': the squared error of a user is weighted by the length of the history to the "
+            "minus this power; 0: equally.",
+            key="decoder_user_power",
+        )
 
     def __init__(
-        self, n_items: int, n_users: int, latent_dimension: int, ridge: float, memory: float, interval: int
+        self,
+        n_items: int,
+        lengths: Tensor,
+        latent_dimension: int,
+        ridge: float,
+        memory: float,
+        interval: int,
+        user_power: float,
     ) -> None:
         super().__init__()
-        self.ridge = ridge / max(1, n_users)
-        self.remembered_users = memory * max(1, n_users)
+        n_users = max(1, len(lengths))
+        self.ridge = ridge / n_users
+        self.remembered_users = memory * n_users
+        self.user_power = user_power
+        self.mean_power = float(lengths.double().pow(-user_power).mean()) if len(lengths) else 1.0
         self.interval = interval
         self.gather: Callable[[list[list[Coded]]], list[list[Coded]]] = lambda steps: steps
         width = latent_dimension + 1
@@ -163,7 +185,8 @@ class ClosedForm(nn.Module):
         mu = at_least_float32(posterior.mu)
         mean = torch.cat([mu, mu.new_ones(len(mu), 1)], 1)
         variance = None if posterior.logvar is None else at_least_float32(posterior.logvar).exp()
-        return Coded(rows, mean, variance, rows @ self.histories)
+        weights = rows.counts.clamp(min=1).to(mean.dtype).pow(-self.user_power) / self.mean_power
+        return Coded(rows, mean, variance, rows @ self.histories, weights)
 
     def loss(self, batch: Coded) -> Tensor:
         """The expected squared error of the current decoder, as in the module's formula, with factor 1/2.
@@ -178,7 +201,7 @@ class ClosedForm(nn.Module):
             if variance is not None:
                 squares = squares + variance @ G.diagonal()[:-1]
             products = ((batch.own.to(mean.dtype) @ to_weight) * mean).sum(-1)
-            return (0.5 * squares - products).mean()
+            return (batch.weights * (0.5 * squares - products)).mean()
 
     def _solution(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """G and A^-1, as last solved; W~ is S A^-1."""
@@ -228,7 +251,7 @@ class ClosedForm(nn.Module):
         units = []
         for step in steps:
             users = sum(len(batch.rows) for batch in step)
-            units.append(self.unit.expand(users))
+            units += [self.unit * batch.weights.double() for batch in step]
             self.unit = self.unit * math.exp(users / self.remembered_users)
         weights = torch.cat(units)
         batches = [batch for step in steps for batch in step]

@@ -156,8 +156,8 @@ class Rows:
 
 
 class _ProductWithSparseGradient(torch.autograd.Function):
-    """``embedding_bag(sparse=True)`` has an entry in its gradient for each entry of the rows; this has one for
-    each item, in order."""
+    """The gradient of ``embedding_bag(sparse=True)`` has a row for each entry; this one for each item, in
+    order."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Rows) -> Tensor:

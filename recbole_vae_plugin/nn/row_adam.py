@@ -15,11 +15,12 @@ CHUNK_SIZE = 2**19
 class RowAdam:
     """Adam without momentum and with one second moment a row, at the cost of the rows with a gradient.
 
-    With the gradient g of a row of a weight ``[n, width]`` at step t, v = beta2 v + (1 - beta2) mean(g^2), and
-    w = w - lr g / (sqrt(v / (1 - beta2^t)) + eps). This is Adam (Kingma & Ba 2015) with beta1 = 0 and with the
-    mean of the second moment over a row, as in row-wise Adagrad for embedding tables (Naumov et al. 2019,
-    1906.00091). A row without a gradient stays as it is while its v decays. So nothing is approximated by
-    waiting: v is decayed when the next gradient of its row arrives.
+    With the gradient g of a row of a weight ``[n, width]`` at step t, v = beta2 v + (1 - beta2) mean(g^2) and
+    w = w - lr g / (sqrt(v / (1 - beta2^t)) + eps). This is Adam (Kingma & Ba 2015) with beta1 = 0 and with
+    the mean of the second moment over a row, as in row-wise Adagrad for embedding tables (Naumov et al. 2019,
+    1906.00091). Without momentum a row without a gradient keeps its weights, and its v, which only decays, is
+    brought up to date when the next gradient arrives: nothing is approximated, as it is in
+    :class:`torch.optim.SparseAdam`.
 
     It acts before each step of a :class:`torch.optim.Adam`, takes its weights' gradients away from it, and
     keeps its state where Adam does, so that checkpoints of the optimizer include it.

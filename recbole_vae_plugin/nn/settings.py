@@ -65,8 +65,8 @@ class Settings:
     decoder: str = setting(
         "gradient",
         OneOf(DECODERS),
-        "How the decoder is trained: by gradients; or, with loss_type MSE and decoder_hidden_size [], as a ridge "
-        "regression of histories on codes, at a cost that does not grow with the catalogue",
+        "How the decoder is trained: by gradients; or, with loss_type MSE and decoder_hidden_size [], in "
+        "closed form, at a cost of a step that does not grow with the catalogue",
     )
     ema_decay: float = setting(
         0.95,
