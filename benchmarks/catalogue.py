@@ -1,7 +1,7 @@
 """A catalogue of a million items: trained with a decoder in closed form, evaluated, bundled and served.
 
-    python benchmarks/catalogue.py                                     about 12 GB of memory
-    python benchmarks/catalogue.py --items 20000 --users 2000 --length 50 --blocks 20           to try it out
+    python benchmarks/catalogue.py                                              about 12 GB of memory
+    python benchmarks/catalogue.py --items 20000 --users 2000 --length 50 --blocks 20          to try it out
 
 The data are planted: items and users lie in blocks, and users have items of their own block only. So the share
 of recommendations from a user's block says what was learnt; by chance it is 1 / blocks.
@@ -21,7 +21,7 @@ import numpy as np
 
 
 def write(folder: Path, items: int, users: int, length: int, blocks: int) -> None:
-    """A RecBole data set ``folder/planted``: user u has items of block u % blocks, item i is in i % blocks."""
+    """A RecBole data set ``folder/planted``: user u has items of block u % blocks; item i is in i % blocks."""
     random = np.random.default_rng(0)
     in_block = items // blocks
     (folder / "planted").mkdir()
@@ -60,25 +60,36 @@ def main() -> None:
         options.json.write_text(json.dumps(found, indent=1))
 
 
-def run(options: argparse.Namespace, folder: Path, found: dict[str, float]) -> None:
-    """All steps from the data to recommendations; adds the seconds of each to ``found``, and prints them."""
+class Steps:
+    """The seconds of each step: printed, and kept in ``found``."""
 
-    def timed(step: str, action):
+    def __init__(self, found: dict[str, float]) -> None:
+        self.found = found
+
+    def __call__(self, step: str, action):
         begin = perf_counter()
         result = action()
-        found[step] = perf_counter() - begin
-        print(f"{step:34} {found[step]:10.2f} s", flush=True)
+        self.found[step] = perf_counter() - begin
+        print(f"{step:34} {self.found[step]:10.2f} s", flush=True)
         return result
 
+
+def run(options: argparse.Namespace, folder: Path, found: dict[str, float]) -> None:
+    """All steps from the data to recommendations."""
+    timed = Steps(found)
     planted = (options.items, options.users, options.length, options.blocks)
     timed("write the data", lambda: write(folder, *planted))
+    checkpoint = train(options, folder, timed)
+    found["epoch"] = found["train and save"] / options.epochs
+    serve(options, checkpoint, folder, timed)
+    found["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def train(options: argparse.Namespace, folder: Path, timed: Steps) -> str:
+    """Train and evaluate with RecBole; returns the checkpoint."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
-
-    from recbole_vae_plugin.conversion import bundle_of
-    from recbole_vae_plugin.serving.bundle import write_bundle
-    from recbole_vae_plugin.serving.recommender import Recommender
 
     settings = {
         "data_path": str(folder),
@@ -101,30 +112,36 @@ def run(options: argparse.Namespace, folder: Path, found: dict[str, float]) -> N
     config = Config(model="VAESplit", dataset="planted", config_dict=settings)
     init_seed(config["seed"], True)
     data = timed("load", lambda: create_dataset(config))
-    train, _, test = timed("split", lambda: data_preparation(config, data))
+    batches, _, test = timed("split", lambda: data_preparation(config, data))
     print(f"{data.user_num - 1:,} users, {data.item_num - 1:,} items, {data.inter_num:,} interactions")
-    model = timed("model", lambda: get_model("VAESplit")(config, train.dataset))
+    model = timed("model", lambda: get_model("VAESplit")(config, batches.dataset))
     trainer = get_trainer(config["MODEL_TYPE"], "VAESplit")(config, model)
-    timed("train and save", lambda: trainer.fit(train, None, saved=True, verbose=False))
-    found["epoch"] = found["train and save"] / options.epochs
+    timed("train and save", lambda: trainer.fit(batches, None, saved=True, verbose=False))
+    trainer.eval_collector.data_collect(batches)
     result = timed("rank all items for each user", lambda: trainer.evaluate(test, load_best_model=False))
-    found |= {f"test {name}": float(value) for name, value in result.items()}
-    print(f"test {dict(result)}")
-    checkpoint = trainer.saved_model_file
-    del model, trainer, train, test, data
+    timed.found |= {f"test {name}": float(value) for name, value in result.items()}
+    return trainer.saved_model_file
+
+
+def serve(options: argparse.Namespace, checkpoint: str, folder: Path, timed: Steps) -> None:
+    """Convert the checkpoint to a bundle, and recommend to new users from it."""
+    from recbole_vae_plugin.conversion import bundle_of
+    from recbole_vae_plugin.serving.bundle import write_bundle
+    from recbole_vae_plugin.serving.recommender import Recommender
+
     bundle = folder / "planted.zip"
     timed("bundle", lambda: write_bundle(bundle_of(checkpoint), bundle))
-    print(f"{bundle.stat().st_size / 2**20:,.0f} MiB of bundle")
     recommender = timed("load the bundle", lambda: Recommender.load(bundle))
     random = np.random.default_rng(1)
     in_block = options.items // options.blocks
     blocks = random.integers(options.blocks, size=100)
     chosen = random.integers(in_block, size=(100, min(20, in_block)))
     histories = [[f"i{item * options.blocks + block}" for item in row] for row, block in zip(chosen, blocks)]
+    recommender.recommend(histories[0])
     ranked = timed("recommend to 100 new users", lambda: [recommender.recommend(x, k=10) for x in histories])
     hits = [int(item[1:]) % options.blocks == block for items, block in zip(ranked, blocks) for item in items]
-    found["from own block"] = float(np.mean(hits))
-    found["peak MiB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    timed.found["from own block"] = float(np.mean(hits))
+    timed.found["bundle MiB"] = bundle.stat().st_size / 2**20
 
 
 if __name__ == "__main__":

@@ -35,6 +35,13 @@ def test_serving_benchmark_measures_both_ways():
         assert figures["one user, median ms"] <= figures["one user, p99 ms"]
 
 
+def test_a_planted_catalogue_is_learnt_and_served():
+    small = ["--items", "2000", "--users", "200", "--length", "40", "--blocks", "10", "--epochs", "8"]
+    found = benchmark("catalogue.py", *small, "--hidden", "32", "--latent", "16")
+    assert found["from own block"] > 0.9
+    assert found["bundle MiB"] > 0 and found["peak MiB"] > found["bundle MiB"]
+
+
 @pytest.mark.slow
 def test_speed_benchmark_measures_all_contestants():
     left_out = ["--no-growth", "--no-uni100", "--no-whole-runs"]

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from recbole_vae_plugin.nn.averaging import WeightAverage
 from recbole_vae_plugin.nn.closed_form import ClosedForm
 from recbole_vae_plugin.nn.heads import Posterior
 from recbole_vae_plugin.nn.interactions import Rows
@@ -203,6 +204,29 @@ def test_row_adam_steps_over_a_weight_nobody_has():
     layer(rows_of(torch.zeros(2, ITEMS))).sum().backward()
     optimizer.step()
     assert torch.equal(layer.weight, before)
+
+
+def test_averages_by_row_are_those_of_every_step():
+    torch.manual_seed(0)
+    layer = InputLayer(ITEMS, 5)
+    torch.nn.init.normal_(layer.weight), torch.nn.init.zeros_(layer.bias)
+    layer.sparse_gradient = True
+    optimizer = torch.optim.Adam(layer.parameters(), lr=0.1)
+    row_adam = RowAdam(optimizer, [layer.weight])
+    weights = list(layer.parameters())
+    lazy, dense = WeightAverage(weights, 0.8, [layer.weight]), WeightAverage(weights, 0.8)
+    row_adam.before_update = lazy.catch_up
+    for step, (x, _) in enumerate(drawn_batches([2] * 40)):
+        optimizer.zero_grad()
+        layer(rows_of(x)).square().sum().backward()
+        optimizer.step()
+        lazy.update(), dense.update()
+        if step % 15 == 0:
+            with lazy.in_place():
+                pass
+    lazy.swap(), lazy.swap()
+    for here, there in zip(lazy.averages, dense.averages):
+        torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-6)
 
 
 def test_only_the_encoder_is_trained_by_the_optimizer(prepare):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -29,10 +29,14 @@ class RowAdam:
         optimizer: an Adam whose groups have the learning rate, ``betas`` and ``eps``.
         weights: those of its parameters that are updated here, each ``[n, width]``. Their gradients are
             sparse and coalesced, with indices of rows, or dense.
+
+    Attributes:
+        before_update: called with a weight and the rows of it that are about to change.
     """
 
     def __init__(self, optimizer: torch.optim.Adam, weights: Iterable[nn.Parameter]) -> None:
         self.weights = set(weights)
+        self.before_update: Callable[[Tensor, Tensor], None] = lambda weight, rows: None
         optimizer.register_step_pre_hook(self._step)
 
     @torch.no_grad()
@@ -54,6 +58,7 @@ class RowAdam:
         rows, gradients = rows_of(weight.grad)
         if not len(rows):
             return
+        self.before_update(weight, rows)
         moments = state["exp_avg_sq"][rows] * beta2 ** (step - state["last_step"][rows])
         norms = torch.linalg.vector_norm(gradients, dim=1)
         moments += (1 - beta2) * norms.square() / gradients.shape[1]
@@ -63,11 +68,14 @@ class RowAdam:
         size = max(1, CHUNK_SIZE // weight.shape[1])
         for begin in range(0, len(rows), size):
             chunk = slice(begin, begin + size)
-            update = gradients[chunk] * scale[chunk, None]
-            # faster than index_add_
-            weight += torch.sparse_coo_tensor(
-                rows[None, chunk], update, weight.shape, is_coalesced=True, check_invariants=False
-            )
+            add_rows(weight, rows[chunk], gradients[chunk] * scale[chunk, None])
+
+
+def add_rows(matrix: Tensor, rows: Tensor, values: Tensor) -> None:
+    """``matrix.index_add_(0, rows, values)`` for ascending rows without repetitions; faster on a CPU."""
+    matrix += torch.sparse_coo_tensor(
+        rows[None], values, matrix.shape, is_coalesced=True, check_invariants=False
+    )
 
 
 def rows_of(gradient: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 def update_rows_of_input(
     optimizer: torch.optim.Optimizer, model: AutoEncoderRecommender, config: Config
-) -> None:
+) -> RowAdam | None:
     """Let :class:`RowAdam` train the first layer, where the decoder is in closed form.
 
     With a decoder that is trained by gradients every step passes over all items anyway. Other learners than
     Adam, and weight decay, which changes all rows, keep the usual steps.
     """
     if model.closed_form is None or type(optimizer) is not torch.optim.Adam or config["weight_decay"]:
-        return
+        return None
     layers = [layer for layer in model.network.modules() if isinstance(layer, InputLayer)]
-    RowAdam(optimizer, [layer.weight for layer in layers])
+    row_adam = RowAdam(optimizer, [layer.weight for layer in layers])
     for layer in layers:
         # torch's data-parallel module wants dense gradients, in which RowAdam looks for the rows; so does
         # clipping, which computes the norm of all gradients
         layer.sparse_gradient = bool(config["single_spec"] and not config["clip_grad_norm"])
+    return row_adam

@@ -92,7 +92,12 @@ class AutoEncoderTrainer(Trainer):
         self.monitored: dict[str, float] = {}
         self.eval_collector = UserCollector(config)
         trained = (weight for weight in self.model.parameters() if weight.requires_grad)
-        self.average = WeightAverage(trained if config["ema_decay"] else (), config["ema_decay"] or 0.0)
+        by_row = self.row_adam.weights if self.row_adam else ()
+        self.average = WeightAverage(
+            trained if config["ema_decay"] else (), config["ema_decay"] or 0.0, by_row
+        )
+        if self.row_adam:
+            self.row_adam.before_update = self.average.catch_up
         self.optimizer.register_step_post_hook(lambda *_: self.average.update())
         dtype = set_mixed_precision(self.device, config["enable_amp"])
         self.enable_amp = dtype is not None
@@ -105,7 +110,7 @@ class AutoEncoderTrainer(Trainer):
             # the same steps in one pass over the weights; AdamW is a subclass of Adam
             for group in optimizer.param_groups:
                 group["fused"], group["foreach"] = True, False
-        update_rows_of_input(optimizer, self.model, self.config)
+        self.row_adam = update_rows_of_input(optimizer, self.model, self.config)
         return optimizer
 
     def fit(self, train_data: AbstractDataLoader, *args: Any, **kwargs: Any) -> Any:
