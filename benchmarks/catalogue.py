@@ -1,10 +1,10 @@
 """A catalogue of a million items: trained with a decoder in closed form, evaluated, bundled and served.
 
     python benchmarks/catalogue.py                                              about 12 GB of memory
-    python benchmarks/catalogue.py --items 20000 --users 2000 --length 50 --blocks 20          to try it out
+    python benchmarks/catalogue.py --items 20000 --users 2000 --length 50 --blocks 20        to try it out
 
-The data are planted: items and users lie in blocks, and users have items of their own block only. So the share
-of recommendations from a user's block says what was learnt; by chance it is 1 / blocks.
+The data are planted: items and users lie in blocks, and users have items of their own block only. So the
+share of recommendations from a user's block says what was learnt; by chance it is 1 / blocks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 
 def write(folder: Path, items: int, users: int, length: int, blocks: int) -> None:
-    """A RecBole data set ``folder/planted``: user u has items of block u % blocks; item i is in i % blocks."""
+    """A RecBole data set ``planted``: user u has items of block u % blocks, item i is of i % blocks."""
     random = np.random.default_rng(0)
     in_block = items // blocks
     (folder / "planted").mkdir()

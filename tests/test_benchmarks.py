@@ -36,7 +36,7 @@ def test_serving_benchmark_measures_both_ways():
 
 
 def test_a_planted_catalogue_is_learnt_and_served():
-    small = ["--items", "2000", "--users", "200", "--length", "40", "--blocks", "10", "--epochs", "8"]
+    small = ["--items", "2000", "--users", "200", "--length", "40", "--blocks", "10", "--epochs", "20"]
     found = benchmark("catalogue.py", *small, "--hidden", "32", "--latent", "16")
     assert found["from own block"] > 0.9
     assert found["bundle MiB"] > 0 and found["peak MiB"] > found["bundle MiB"]
