@@ -152,6 +152,25 @@ def test_the_gram_matrix_is_kept_up_without_a_pass_over_the_items():
     torch.testing.assert_close(decoder.gram, histories.T @ histories, rtol=1e-5, atol=1e-5)
 
 
+def test_half_precision_reaches_neither_the_sums_nor_the_loss():
+    plain, mixed = decoder_for([20, 30]), closed_form()
+    ((x, posterior),) = drawn_batches([6])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        fed(mixed, drawn_batches([20, 30]))
+        loss = mixed.loss(mixed.coded(posterior, rows_of(x)))
+    for (name, here), there in zip(mixed.state_dict().items(), plain.state_dict().values(), strict=True):
+        assert torch.equal(here, there), name
+    assert loss == plain.loss(plain.coded(posterior, rows_of(x)))
+
+
+def test_a_loaded_state_is_the_decoder_of_the_next_loss():
+    first, second = decoder_for([20, 30]), decoder_for([7])
+    ((x, posterior),) = drawn_batches([6])
+    losses = [each.loss(each.coded(posterior, rows_of(x))) for each in (first, second)]
+    second.load_state_dict(first.state_dict())
+    assert losses[1] != losses[0] == second.loss(second.coded(posterior, rows_of(x)))
+
+
 def test_without_a_ridge_codes_that_span_too_little_are_refused():
     with pytest.raises(ValueError, match="decoder_ridge is too small"):
         decoder_for([2], variational=False, ridge=0.0)

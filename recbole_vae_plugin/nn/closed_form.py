@@ -233,7 +233,9 @@ class ClosedForm(nn.Module):
             device = self.histories.device
             steps = self.gather(self._waiting)
             self._waiting = []
-            self._add_to_sums([[batch.to(device) for batch in step] for step in steps])
+            # training calls this under autocast; sums in half precision would be useless
+            with torch.autocast(device.type, enabled=False):
+                self._add_to_sums([[batch.to(device) for batch in step] for step in steps])
         if self.unit > MAX_UNIT:
             for sums in (self.histories, self.codes, self.mass):
                 sums /= self.unit
@@ -252,7 +254,7 @@ class ClosedForm(nn.Module):
         for step in steps:
             users = sum(len(batch.rows) for batch in step)
             units += [self.unit * batch.weights.double() for batch in step]
-            self.unit = self.unit * math.exp(users / self.remembered_users)
+            self.unit *= math.exp(users / self.remembered_users)
         weights = torch.cat(units)
         batches = [batch for step in steps for batch in step]
         rows = Rows.concatenated([batch.rows for batch in batches])
@@ -268,6 +270,10 @@ class ClosedForm(nn.Module):
             variance = torch.cat([batch.variance for batch in batches if batch.variance is not None])
             self.codes.diagonal()[:-1] += weights @ variance.double()
         self.mass += weights.sum()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._solved = None
+        super()._load_from_state_dict(*args, **kwargs)
 
     @torch.no_grad()
     def write_to(self, output: OutputLayer) -> None:
