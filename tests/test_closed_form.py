@@ -15,7 +15,7 @@ from recbole_vae_plugin.nn.layers import InputLayer, OutputLayer
 from recbole_vae_plugin.nn.row_adam import RowAdam
 from recbole_vae_plugin.testing.contract import assert_same_weights, fit
 
-ITEMS, D, RIDGE, MEMORY = 30, 4, 7.0, 0.5
+ITEMS, USERS, D, RIDGE, MEMORY = 30, 50, 4, 7.0, 0.5
 CLOSED = {
     "loss_type": "MSE",
     "decoder": "closed_form",
@@ -40,9 +40,8 @@ def drawn_batches(sizes, variational=True):
         yield x, Posterior(mu, logvar - 1 if variational else None)
 
 
-def closed_form(ridge=RIDGE, interval=1, user_power=0.0) -> ClosedForm:
-    """For 50 users, one with each length."""
-    return ClosedForm(ITEMS, torch.arange(1, 51), D, ridge, MEMORY, interval, user_power)
+def closed_form(ridge=RIDGE, interval=1) -> ClosedForm:
+    return ClosedForm(ITEMS, USERS, D, ridge, MEMORY, interval)
 
 
 def fed(decoder: ClosedForm, batches) -> ClosedForm:
@@ -62,30 +61,27 @@ def weights_of(decoder: ClosedForm) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("variational", [True, False])
-@pytest.mark.parametrize("interval, user_power", [(1, 0.0), (3, 0.0), (3, 0.5)])
-def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, interval, user_power):
+@pytest.mark.parametrize("interval", [1, 3])
+def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, interval):
     sizes = [20, 5, 30, 11, 8, 20, 3]
-    decoder = decoder_for(sizes, variational, interval=interval, user_power=user_power)
-    weight, bias = weights_of(decoder)
-    mean_power = (torch.arange(1, 51) ** -user_power).mean()
+    weight, bias = weights_of(decoder_for(sizes, variational, interval=interval))
 
     # as least squares: a row for each user, for each standard deviation of a code, and for each ridge
     newer, coefficients, targets = 0, [], []
-    total = torch.zeros(())
+    total = 0.0
     for x, posterior in reversed(list(drawn_batches(sizes, variational))):
         newer += len(x)
-        by_length = x.sum(1, keepdim=True).clamp(min=1) ** -user_power / mean_power
-        root = (math.exp(-newer / (MEMORY * 50)) * by_length).sqrt()
-        total += root.square().sum()
+        root = math.exp(-newer / (MEMORY * USERS)) ** 0.5
+        total += len(x) * root**2
         ones = torch.ones(len(x), 1)
         coefficients.append(root * torch.cat([posterior.mu, ones], 1).double())
         targets.append(root * x)
         if variational:
             deviations = torch.diag_embed((0.5 * posterior.logvar).exp()).flatten(0, 1).double()
             deviations = torch.cat([deviations, torch.zeros(len(deviations), 1)], 1)
-            coefficients.append(root.repeat_interleave(D, 0) * deviations)
+            coefficients.append(root * deviations)
             targets.append(torch.zeros(len(deviations), ITEMS, dtype=torch.float64))
-    coefficients.append((RIDGE / 50 * total).sqrt() * torch.eye(D + 1, dtype=torch.float64))
+    coefficients.append((RIDGE / USERS * total) ** 0.5 * torch.eye(D + 1, dtype=torch.float64))
     targets.append(torch.zeros(D + 1, ITEMS, dtype=torch.float64))
     expected = torch.linalg.lstsq(torch.cat(coefficients), torch.cat(targets)).solution.T
     torch.testing.assert_close(weight, expected[:, :-1], rtol=1e-4, atol=1e-5)
@@ -93,9 +89,8 @@ def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, 
 
 
 @pytest.mark.parametrize("variational", [True, False])
-@pytest.mark.parametrize("user_power", [0.0, 0.5])
-def test_the_loss_is_the_expected_squared_error_of_all_items(variational, user_power):
-    decoder = decoder_for([20, 30], variational, user_power=user_power).double()
+def test_the_loss_is_the_expected_squared_error_of_all_items(variational):
+    decoder = decoder_for([20, 30], variational).double()
     weight, bias = weights_of(decoder)
     ((x, posterior),) = drawn_batches([6], variational)
     mu = posterior.mu.double().requires_grad_()
@@ -106,8 +101,7 @@ def test_the_loss_is_the_expected_squared_error_of_all_items(variational, user_p
     if logvar is not None:
         # the variance of a score is the sum of w_j^2 sigma_j^2
         errors = errors + logvar.exp() @ weight.square().sum(0)
-    by_length = x.sum(1).clamp(min=1) ** -user_power
-    expected = 0.5 * (errors * by_length).mean() / (torch.arange(1, 51).double() ** -user_power).mean()
+    expected = 0.5 * errors.mean()
     loss = decoder.loss(decoder.coded(Posterior(mu, logvar), rows_of(x)))
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
     gradients = torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs)
@@ -299,7 +293,6 @@ def test_resuming_with_another_decoder_is_refused(prepare):
         ("decoder_ridge", -1, "at least 0"),
         ("decoder_memory", 0, "at least 0.01"),
         ("decoder_interval", 0, "at least 1"),
-        ("decoder_user_power", -1, "at least 0"),
     ],
 )
 def test_what_has_no_closed_form_is_refused_by_name(prepare, key, value, allowed):

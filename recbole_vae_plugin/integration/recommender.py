@@ -116,14 +116,10 @@ class AutoEncoderRecommender(GeneralRecommender):
         #: the histories that users are scored from: the training part, or the fold-in of held-out users
         self.histories = self.interactions if scored is dataset else interactions_of(scored)
         self.network = build_network(settings, self.n_items)
-        lengths = self.interactions.offsets.diff()
+        users = int((self.interactions.offsets.diff() > 0).sum())
         #: solves the decoder; ``None`` if it is trained by gradients
         self.closed_form: ClosedForm | None = DECODERS.build(
-            settings.decoder,
-            settings.components,
-            self.n_items,
-            lengths[lengths > 0],
-            settings.latent_dimension,
+            settings.decoder, settings.components, self.n_items, users, settings.latent_dimension
         )
 
     @cached_property

@@ -34,8 +34,8 @@ from recbole_vae_plugin.settings.declaration import setting
 from recbole_vae_plugin.settings.registry import Registry
 from recbole_vae_plugin.settings.validation import Integer, Number, Refused
 
-#: Name -> callable of the number of items, the lengths of the histories, the latent dimension, and its own
-#: settings, that returns a :class:`ClosedForm`, or ``None`` for gradient steps.
+#: Name -> callable of the number of items, the number of users with a history, the latent dimension, and its
+#: own settings, that returns a :class:`ClosedForm`, or ``None`` for gradient steps.
 DECODERS: Registry[Callable[..., Any]] = Registry("decoder", key="decoder")
 register_decoder = DECODERS.register
 
@@ -46,7 +46,7 @@ CHUNK_SIZE = 2**14
 
 
 @register_decoder("gradient")
-def by_gradient(n_items: int, lengths: Tensor, latent_dimension: int) -> None:
+def by_gradient(n_items: int, n_users: int, latent_dimension: int) -> None:
     """The weights of the decoder are trained by the optimizer, like all others."""
     return None
 
@@ -59,14 +59,12 @@ class Coded(NamedTuple):
         mean: E[z~], float32 ``[B, d + 1]``; the last column is 1.
         variance: float32 ``[B, d]``; ``None`` for a deterministic head.
         own: the sum of S over the items of each history, ``[B, d + 1]``.
-        weights: of the users, float32 ``[B]``.
     """
 
     rows: Rows
     mean: Tensor
     variance: Tensor | None
     own: Tensor
-    weights: Tensor
 
     def detached(self) -> Coded:
         """The same batch without gradients."""
@@ -76,8 +74,7 @@ class Coded(NamedTuple):
     def to(self, device: torch.device | str) -> Coded:
         """The same batch on a device."""
         variance = None if self.variance is None else self.variance.to(device)
-        mean, own, weights = (each.to(device) for each in (self.mean, self.own, self.weights))
-        return Coded(self.rows.to(device), mean, variance, own, weights)
+        return Coded(self.rows.to(device), self.mean.to(device), variance, self.own.to(device))
 
 
 @register_decoder("closed_form")
@@ -89,12 +86,11 @@ class ClosedForm(nn.Module):
 
     Args:
         n_items: size of the catalogue.
-        lengths: of the training users' histories, int64 ``[n_users]``.
+        n_users: users with a history.
         latent_dimension: d.
         ridge: on the scale of a sum over all users.
         memory: after this many passes over the users a code weighs 1/e.
         interval: steps between solutions.
-        user_power: a user with n items has the weight n^-user_power, scaled to a mean of 1.
 
     Attributes:
         histories: S, float32 ``[n_items, d + 1]``.
@@ -138,30 +134,20 @@ class ClosedForm(nn.Module):
             "With 'closed_form': the decoder is solved every so many steps.",
             key="decoder_interval",
         )
-        user_power: float = setting(
-            0.0,
-            Number(0),
-            "With 'closed_form': the squared error of a user is weighted by the length of the history to the "
-            "minus this power; 0: equally.",
-            key="decoder_user_power",
-        )
 
     def __init__(
         self,
         n_items: int,
-        lengths: Tensor,
+        n_users: int,
         latent_dimension: int,
         ridge: float,
         memory: float,
         interval: int,
-        user_power: float,
     ) -> None:
         super().__init__()
-        n_users = max(1, len(lengths))
+        n_users = max(1, n_users)
         self.ridge = ridge / n_users
         self.remembered_users = memory * n_users
-        self.user_power = user_power
-        self.mean_power = float(lengths.double().pow(-user_power).mean()) if len(lengths) else 1.0
         self.interval = interval
         self.gather: Callable[[list[list[Coded]]], list[list[Coded]]] = lambda steps: steps
         width = latent_dimension + 1
@@ -185,8 +171,7 @@ class ClosedForm(nn.Module):
         mu = at_least_float32(posterior.mu)
         mean = torch.cat([mu, mu.new_ones(len(mu), 1)], 1)
         variance = None if posterior.logvar is None else at_least_float32(posterior.logvar).exp()
-        weights = rows.counts.clamp(min=1).to(mean.dtype).pow(-self.user_power) / self.mean_power
-        return Coded(rows, mean, variance, rows @ self.histories, weights)
+        return Coded(rows, mean, variance, rows @ self.histories)
 
     def loss(self, batch: Coded) -> Tensor:
         """The expected squared error of the current decoder, as in the module's formula, with factor 1/2.
@@ -201,7 +186,7 @@ class ClosedForm(nn.Module):
             if variance is not None:
                 squares = squares + variance @ G.diagonal()[:-1]
             products = ((batch.own.to(mean.dtype) @ to_weight) * mean).sum(-1)
-            return (batch.weights * (0.5 * squares - products)).mean()
+            return (0.5 * squares - products).mean()
 
     def _solution(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """G and A^-1, as last solved; W~ is S A^-1."""
@@ -253,7 +238,7 @@ class ClosedForm(nn.Module):
         units = []
         for step in steps:
             users = sum(len(batch.rows) for batch in step)
-            units += [self.unit * batch.weights.double() for batch in step]
+            units.append(self.unit.repeat(users))
             self.unit *= math.exp(users / self.remembered_users)
         weights = torch.cat(units)
         batches = [batch for step in steps for batch in step]
