@@ -291,7 +291,7 @@ def test_resuming_with_another_decoder_is_refused(prepare):
         ("alternating_updates", [3, 1], "~ with decoder closed_form"),
         ("decoder", "newton", "gradient, closed_form"),
         ("decoder_ridge", -1, "at least 0"),
-        ("decoder_memory", 0, "at least 0.01"),
+        ("decoder_memory", 0, "at least 0.1"),
         ("decoder_interval", 0, "at least 1"),
     ],
 )

@@ -123,9 +123,10 @@ class ClosedForm(nn.Module):
         )
         memory: float = setting(
             2.0,
-            Number(0.01),
-            "With 'closed_form': the number of epochs after which a code weighs 1/e in the "
-            "sums that the decoder is solved from.",
+            # the weight of a new user grows by exp(1 / memory) in an epoch, which float32 must hold
+            Number(0.1),
+            "With 'closed_form': the number of epochs after which a code weighs 1/e in the sums that the "
+            "decoder is solved from.",
             key="decoder_memory",
         )
         interval: int = setting(
