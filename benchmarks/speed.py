@@ -31,11 +31,22 @@ from shapes import GROWTH, SHAPES, write
 from tqdm import tqdm
 
 WIDTHS = {"mlp_hidden_size": [600], "latent_dimension": 200, "dropout_prob": 0.5}
+#: The layers of Mult-VAE, instead of the defaults of this package.
+LAYERS = {
+    **WIDTHS,
+    "encoder": "mlp",
+    "activation": "tanh",
+    "decoder_hidden_size": [600],
+    "kl_weighting": "none",
+    "anneal_cap": 0.2,
+    "ema_decay": 0,
+    "linear_branch": "none",
+}
 CONTESTANTS = {
-    "VAESplit": {"model": "VAESplit", **WIDTHS},
+    "VAESplit": {"model": "VAESplit", **LAYERS},
     "VAESplit-closed": {
         "model": "VAESplit",
-        **WIDTHS,
+        **LAYERS,
         "loss_type": "MSE",
         "decoder_hidden_size": [],
         "decoder": "closed_form",
