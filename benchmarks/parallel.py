@@ -90,7 +90,7 @@ def search_seconds(name: str, options, folder: Path) -> dict[str, float]:
         "dataset": {"dataset": "ml-100k"},
         # never reached, so that all trials do the same, and none is weak
         "parameters": {"stopping_step": [options.trial_epochs + 1 + n for n in range(options.trials)]},
-        "settings": {"epochs": options.trial_epochs},
+        "settings": {"epochs": options.trial_epochs, "eval_step": 1},
         "trials": options.trials,
     }
     Path("space.yaml").write_text(yaml.safe_dump(space))
