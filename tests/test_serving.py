@@ -30,6 +30,7 @@ WARNING_FREE = pytest.mark.filterwarnings("error")
 #: Networks of other parts than the default one, all of which a bundle must carry.
 OTHER_NETWORKS = {
     "linear branch": {"linear_branch": "ease", "linear_weight": 2.0},
+    "sparse linear branch": {"linear_branch": "sparse_ease", "linear_neighbors": 20, "linear_weight": 2.0},
     "dense encoder": {"encoder": "dense", "mlp_hidden_size": [32, 32]},
 }
 

@@ -7,6 +7,8 @@ import torch
 from bundles import small_bundle
 
 from recbole_vae_plugin import Recommender
+from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES
 from recbole_vae_plugin.serving import shortlist as shortlist_module
 from recbole_vae_plugin.serving.shortlist import Shortlist
 
@@ -51,11 +53,21 @@ def test_few_candidates_are_left():
     assert len(candidates) < 100
 
 
-@pytest.mark.parametrize("settings", [{}, {"linear_branch": "ease"}], ids=["plain", "linear branch"])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"linear_branch": "ease"}, {"linear_branch": "sparse_ease"}],
+    ids=["plain", "linear", "sparse"],
+)
 def test_no_answer_changes(settings, monkeypatch):
     bundle = small_bundle(items=500, **settings)
     if settings:
-        bundle.network.linear.B.normal_(generator=torch.Generator().manual_seed(2))
+        generator = torch.Generator().manual_seed(2)
+        pairs = (
+            torch.randint(100, (2000,), generator=generator),
+            torch.randint(501, (2000,), generator=generator),
+        )
+        linear, keys = bundle.network.linear, {"linear_reg_weight": 1.0}
+        linear.fit(Interactions(*pairs, 100, 501), LINEAR_BRANCHES.read(settings["linear_branch"], keys))
     histories = [[f"i{user}", f"i{2 * user + 1}", "i7"] for user in range(40)]
     options = {"with_scores": True, "exclude": ["i3"], "allow": [f"i{item}" for item in range(400)]}
     expected = Recommender(bundle).recommend(histories, **options)

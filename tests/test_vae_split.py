@@ -39,4 +39,9 @@ class TestVAESplit(VariationalContract):
             "linear_branch": "ease",
             "linear_reg_weight": 1.0,
         },
+        "with a sparse linear branch": {
+            "linear_branch": "sparse_ease",
+            "linear_neighbors": 5,
+            "linear_reg_weight": 1.0,
+        },
     }

@@ -159,7 +159,6 @@ class AutoEncoderRecommender(GeneralRecommender):
         """Every key of the model, with its default, its check and its help text."""
         return [
             *Settings.every_key(HEADS.name_of(cls.head)),
-            *LINEAR_BRANCHES.all_keys(),
             *keys_of(RunDefaults),
         ]
 
@@ -170,8 +169,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         Raises:
             ValueError: a value is not allowed.
         """
-        settings = cls.settings_of(config)
-        LINEAR_BRANCHES.check(config, settings.linear_branch)
+        cls.settings_of(config)
 
     def fit_linear_branch(self) -> None:
         """Fit the linear branch, if there is one. Training the rest neither reads nor changes it.

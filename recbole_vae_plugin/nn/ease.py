@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +10,16 @@ from torch import Tensor
 
 from recbole_vae_plugin.nn.interactions import Batch, Interactions
 from recbole_vae_plugin.nn.linear import LinearBranch, register_linear_branch
-from recbole_vae_plugin.settings.declaration import setting
-from recbole_vae_plugin.settings.validation import Number, Refused, refuse
+from recbole_vae_plugin.nn.ridge import (
+    NOT_FINITE,
+    SINGULAR,
+    RidgeSettings,
+    item_factors,
+    ridge_penalty,
+    squared_norms,
+    weighted_rows,
+)
+from recbole_vae_plugin.settings.validation import Refused, refuse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -21,8 +28,6 @@ if TYPE_CHECKING:
 MAX_ITEMS = 50_000
 #: The number of matrix entries to process at once, which take memory in addition to the matrix itself.
 CHUNK_SIZE = 2**22
-NOT_FINITE = "linear_reg_weight is too large or too small: the linear branch is not finite"
-SINGULAR = "linear_reg_weight is too small: the items' Gram matrix cannot be inverted"
 
 
 @register_linear_branch("ease")
@@ -34,30 +39,7 @@ class EASE(LinearBranch):
     """
 
     B: Tensor
-
-    @dataclass(frozen=True)
-    class Settings(LinearBranch.Settings):
-        """The keys of EASE."""
-
-        reg_weight: float = setting(
-            300.0,
-            Number(0),
-            "With 'ease': the L2 regularisation lambda, on the scale of the number of users per item.",
-            key="linear_reg_weight",
-        )
-        dropout_prob: float = setting(
-            0.5,
-            Number(0, below=1),
-            "With 'ease': the probability of input dropout, in expectation (Steck 2020); 0: no dropout.",
-            key="linear_dropout_prob",
-        )
-        user_power: float = setting(
-            0.5,
-            Number(0),
-            "With 'ease': users are weighted by the lengths of their histories to the minus this power; 0: "
-            "equally.",
-            key="linear_user_power",
-        )
+    Settings = RidgeSettings
 
     def __init__(self, n_items: int) -> None:
         super().__init__(n_items)
@@ -66,10 +48,10 @@ class EASE(LinearBranch):
     @staticmethod
     def check_catalogue(n_items: int) -> None:
         if n_items > MAX_ITEMS:
-            allowed = f"none with {n_items} items; EASE supports at most {MAX_ITEMS}"
+            allowed = f"none or sparse_ease with {n_items} items; EASE supports at most {MAX_ITEMS}"
             refuse("linear_branch", "ease", allowed)
 
-    def fit(self, interactions: Interactions, settings: Settings) -> None:
+    def fit(self, interactions: Interactions, settings: RidgeSettings) -> None:
         """See :func:`ease`.
 
         Raises:
@@ -77,7 +59,14 @@ class EASE(LinearBranch):
         """
         # in place if possible: a second matrix would double the memory
         out = self.B if self.B.device.type == "cpu" else None
-        B = ease(interactions, settings.reg_weight, settings.dropout_prob, settings.user_power, out)
+        B = ease(
+            interactions,
+            settings.reg_weight,
+            settings.dropout_prob,
+            settings.user_power,
+            settings.item_power,
+            out,
+        )
         if B is not self.B:
             self.B.copy_(B)
 
@@ -93,6 +82,7 @@ def ease(
     reg_weight: float,
     dropout_prob: float,
     user_power: float,
+    item_power: float = 0.0,
     out: Tensor | None = None,
 ) -> Tensor:
     """The item-item matrix B with zero diagonal that minimises a ridge regression of X on itself.
@@ -110,6 +100,8 @@ def ease(
         reg_weight: lambda, on the scale of G, whose diagonal is the number of users of each item.
         dropout_prob: p.
         user_power: the weight of a user with n items is n^-user_power, scaled to a mean of 1.
+        item_power: B_ij is multiplied by (n_i / n_j)^item_power; see
+            :func:`~recbole_vae_plugin.nn.ridge.item_factors`.
         out: a matrix to write B into, contiguous and on the CPU; by default a new one.
 
     Returns:
@@ -120,35 +112,15 @@ def ease(
     """
     B = torch.empty(interactions.n_items, interactions.n_items) if out is None else out
     rows = weighted_rows(interactions, user_power)
-    squared = rows.multiply(rows).sum(axis=0, dtype=np.float64).A1
-    penalty = reg_weight + dropout_prob / (1 - dropout_prob) * squared
-    if penalty.max() > np.finfo(np.float32).max:
-        raise Refused(NOT_FINITE)
+    penalty = ridge_penalty(squared_norms(rows), reg_weight, dropout_prob)
     solve = dual if 2 * rows.shape[0] <= rows.shape[1] else primal
-    solve(rows, penalty.astype(np.float32), B.numpy())
+    solve(rows, penalty, B.numpy())
+    if item_power:
+        factors = torch.from_numpy(item_factors(interactions, item_power))
+        B.mul_(factors[:, None]).div_(factors)
     if not np.isfinite(B.numpy().sum(dtype=np.float64)):
         raise Refused(NOT_FINITE)
     return B
-
-
-def weighted_rows(interactions: Interactions, user_power: float) -> csr_matrix:
-    """The histories of the users who have one, each multiplied by the root of the user's weight.
-
-    Returns:
-        float32 ``[n_users_with_history, n_items]``: W^1/2 X.
-    """
-    # imported here, because serving must work without scipy
-    from scipy.sparse import csr_matrix
-
-    counts = interactions.offsets.diff()
-    counts = counts[counts > 0]
-    weights = counts.double().pow(-user_power)
-    weights /= weights.mean()
-    entries = weights.sqrt().float().repeat_interleave(counts).cpu().numpy()
-    indptr = np.concatenate([[0], counts.cumsum(0).cpu().numpy()])
-    return csr_matrix(
-        (entries, interactions.items.cpu().numpy(), indptr), (len(counts), interactions.n_items)
-    )
 
 
 def primal(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:

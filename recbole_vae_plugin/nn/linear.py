@@ -53,6 +53,16 @@ class LinearBranch(nn.Module):
         self.register_buffer("weight", torch.ones(()))
         self._cache: list[tuple[Rows, Tensor]] | None = None
 
+    @classmethod
+    def build(cls, n_items: int, settings: Any) -> LinearBranch:
+        """Build the branch, not yet fitted.
+
+        Args:
+            n_items: size of the catalogue.
+            settings: an instance of the class's ``Settings``, on which the shapes of buffers may depend.
+        """
+        return cls(n_items)
+
     @staticmethod
     def check_catalogue(n_items: int) -> None:
         """Check that the branch supports a catalogue of this size.

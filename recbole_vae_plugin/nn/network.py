@@ -35,7 +35,9 @@ def build_network(settings: Settings, n_items: int) -> AutoEncoder:
         HEADS.build(settings.head, values, widths[-1], d, activation, head_layer),
         [d, *settings.decoder_hidden_size],
         activation,
-        None if branch == NO_BRANCH else LINEAR_BRANCHES[branch](n_items),
+        None
+        if branch == NO_BRANCH
+        else LINEAR_BRANCHES[branch].build(n_items, LINEAR_BRANCHES.read(branch, values)),
     )
     network.decoder_by_gradient = settings.decoder == "gradient"
     network.train_only(None)

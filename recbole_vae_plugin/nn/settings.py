@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from recbole_vae_plugin.nn import ease  # noqa: F401  registers the linear branch
+from recbole_vae_plugin.nn import ease, sparse_ease  # noqa: F401  registers the linear branches
 from recbole_vae_plugin.nn.closed_form import DECODERS
 from recbole_vae_plugin.nn.denoising import DENOISING
 from recbole_vae_plugin.nn.encoders import ENCODERS
@@ -29,7 +29,7 @@ from recbole_vae_plugin.settings.validation import (
 )
 
 #: The kinds of components whose keys belong to the settings of the network.
-COMPONENTS: tuple[Registry[Any], ...] = (ENCODERS, DENOISING, LIKELIHOODS, DECODERS)
+COMPONENTS: tuple[Registry[Any], ...] = (ENCODERS, DENOISING, LIKELIHOODS, DECODERS, LINEAR_BRANCHES)
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Settings:
     linear_branch: str = setting(
         "ease",
         OneOfOrNone(LINEAR_BRANCHES),
-        "A linear item-item model whose scores are added, with a closed-form solution (EASE)",
+        "A linear item-item model whose scores are added, with a closed-form solution: EASE, or a sparse one",
         before=NO_BRANCH,
     )
     head: str = ""

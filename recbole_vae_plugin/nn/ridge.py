@@ -1,0 +1,108 @@
+"""The ridge regression of items on items that linear branches solve: its keys, data and penalty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.linear import LinearBranch
+from recbole_vae_plugin.settings.declaration import setting
+from recbole_vae_plugin.settings.validation import Number, Refused
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+NOT_FINITE = "linear_reg_weight is too large or too small: the linear branch is not finite"
+SINGULAR = "linear_reg_weight is too small: the items' Gram matrix cannot be inverted"
+
+
+@dataclass(frozen=True)
+class RidgeSettings(LinearBranch.Settings):
+    """The keys of the regression, which the branches share."""
+
+    reg_weight: float = setting(
+        300.0,
+        Number(0),
+        "With a linear branch: the L2 regularisation lambda, on the scale of the number of users per item.",
+        key="linear_reg_weight",
+    )
+    dropout_prob: float = setting(
+        0.5,
+        Number(0, below=1),
+        "With a linear branch: the probability of input dropout, in expectation (Steck 2020); 0: no dropout.",
+        key="linear_dropout_prob",
+    )
+    user_power: float = setting(
+        0.5,
+        Number(0),
+        "With a linear branch: users are weighted by the lengths of their histories to the minus this power; "
+        "0: equally.",
+        key="linear_user_power",
+    )
+    item_power: float = setting(
+        0.0,
+        Number(0),
+        "With a linear branch: what item i adds to item j's score is multiplied by (n_i / n_j)^power, with n "
+        "the number of users (DAN); 0: not at all.",
+        key="linear_item_power",
+    )
+
+
+def weighted_rows(interactions: Interactions, user_power: float) -> csr_matrix:
+    """The histories of the users who have one, each multiplied by the root of the user's weight.
+
+    Args:
+        interactions: the histories, X.
+        user_power: the weight of a user with n items is n^-user_power, scaled to a mean of 1.
+
+    Returns:
+        float32 ``[n_users_with_history, n_items]``: W^1/2 X.
+    """
+    # imported here, because serving must work without scipy
+    from scipy.sparse import csr_matrix
+
+    counts = interactions.offsets.diff()
+    counts = counts[counts > 0]
+    weights = counts.double().pow(-user_power)
+    weights /= weights.mean()
+    entries = weights.sqrt().float().repeat_interleave(counts).cpu().numpy()
+    indptr = np.concatenate([[0], counts.cumsum(0).cpu().numpy()])
+    items = interactions.items.cpu().numpy()
+    return csr_matrix((entries, items, indptr), (len(counts), interactions.n_items))
+
+
+def item_factors(interactions: Interactions, item_power: float) -> np.ndarray:
+    """n^item_power with the number n of each item's users: float32 ``[n_items]``.
+
+    Rows of B are multiplied and columns divided by it (DAN, Park et al., SIGIR 2025): popular items count for
+    more in a history, and are recommended less.
+    """
+    return interactions.popularity().clamp(min=1).double().pow(item_power).float().cpu().numpy()
+
+
+def squared_norms(rows: csr_matrix) -> np.ndarray:
+    """The diagonal of the Gram matrix X' W X: float64 ``[n_items]``."""
+    return rows.multiply(rows).sum(axis=0, dtype=np.float64).A1
+
+
+def ridge_penalty(squared: np.ndarray, reg_weight: float, dropout_prob: float) -> np.ndarray:
+    """What is added to the Gram matrix's diagonal g: lambda + p / (1 - p) g (Steck, NeurIPS 2020).
+
+    Args:
+        squared: float64 ``[n_items]``, g.
+        reg_weight: lambda.
+        dropout_prob: p.
+
+    Returns:
+        float32 ``[n_items]``.
+
+    Raises:
+        ValueError: float32 cannot hold it.
+    """
+    penalty = reg_weight + dropout_prob / (1 - dropout_prob) * squared
+    if penalty.max() > np.finfo(np.float32).max:
+        raise Refused(NOT_FINITE)
+    return penalty.astype(np.float32)

@@ -1,0 +1,176 @@
+"""The sparse linear branch against least squares on each item's neighbours, and against EASE."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from bundles import small_bundle
+
+from recbole_vae_plugin.nn import sparse_ease as sparse_module
+from recbole_vae_plugin.nn.ease import ease
+from recbole_vae_plugin.nn.interactions import Interactions
+from recbole_vae_plugin.nn.sparse_ease import SparseEASE, sparse_ease
+from recbole_vae_plugin.serving.bundle import read_bundle, write_bundle
+from recbole_vae_plugin.testing.contract import fit
+
+USERS, ITEMS = 60, 17
+PENALTIES = [(5, 0, 0), (2, 0.5, 0), (1, 0.33, 0.5)]
+
+
+@pytest.fixture
+def dense():
+    """Histories of long and short profiles; user 0 has nothing, nor has anybody item 0."""
+    generator = torch.Generator().manual_seed(3)
+    wanted = torch.rand(USERS, ITEMS, generator=generator) < torch.linspace(0.1, 0.7, USERS)[:, None]
+    wanted[0], wanted[:, 0] = False, False
+    return wanted.double()
+
+
+@pytest.fixture
+def interactions(dense):
+    return Interactions(*dense.nonzero().T, USERS, ITEMS)
+
+
+def solved_on_neighbors(dense, n_neighbors, reg_weight, dropout_prob, user_power):
+    """Each item's regression on the items with the highest correlations, by least squares."""
+    counts = dense.sum(1)
+    weights = torch.where(counts > 0, counts.clamp(min=1) ** -user_power, 0)
+    X = dense * (weights / weights[counts > 0].mean()).sqrt()[:, None]
+    gram = X.T @ X
+    penalty = reg_weight + dropout_prob / (1 - dropout_prob) * gram.diagonal()
+    B = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
+    for item in range(ITEMS):
+        explained = gram[:, item] ** 2 / (gram.diagonal() + penalty)
+        explained[item] = 0
+        nearest = explained.topk(n_neighbors).indices
+        nearest = nearest[explained[nearest] > 0]
+        rows = torch.cat([X[:, nearest], penalty[nearest].sqrt().diag()])
+        targets = torch.cat([X[:, item], torch.zeros(len(nearest), dtype=torch.float64)])
+        B[nearest, item] = torch.linalg.lstsq(rows, targets[:, None]).solution[:, 0]
+    return B
+
+
+@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", PENALTIES)
+@pytest.mark.parametrize("n_neighbors", [1, 4, ITEMS])
+@pytest.mark.parametrize("part", [2**24, 5 * ITEMS])
+def test_each_item_is_regressed_on_its_neighbors(
+    dense,
+    interactions,
+    reg_weight,
+    dropout_prob,
+    user_power,
+    n_neighbors,
+    part,
+    monkeypatch,
+):
+    monkeypatch.setattr(sparse_module, "CHUNK_SIZE", part)
+    B = sparse_ease(interactions, n_neighbors, reg_weight, dropout_prob, user_power)
+    expected = solved_on_neighbors(dense, min(n_neighbors, ITEMS), reg_weight, dropout_prob, user_power)
+    torch.testing.assert_close(torch.from_numpy(B.toarray()).double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", PENALTIES)
+def test_with_all_items_as_neighbors_it_is_ease(interactions, reg_weight, dropout_prob, user_power):
+    B = sparse_ease(interactions, ITEMS, reg_weight, dropout_prob, user_power).toarray()
+    expected = ease(interactions, reg_weight, dropout_prob, user_power)
+    torch.testing.assert_close(torch.from_numpy(B), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.15, 1.0])
+def test_items_are_scaled_by_powers_of_their_numbers_of_users(dense, interactions, power):
+    n = dense.sum(0).clamp(min=1)
+    for method in (ease, partial(sparse_ease, n_neighbors=4)):
+        plain, scaled = (
+            method(interactions, reg_weight=2, dropout_prob=0.5, user_power=0.5, item_power=a)
+            for a in (0, power)
+        )
+        if not isinstance(plain, torch.Tensor):
+            plain, scaled = torch.from_numpy(plain.toarray()), torch.from_numpy(scaled.toarray())
+        expected = plain.double() * n[:, None] ** power / n**power
+        torch.testing.assert_close(scaled.double(), expected, rtol=1e-5, atol=1e-7)
+
+
+def fitted(interactions, n_neighbors=4):
+    branch = SparseEASE(ITEMS, n_neighbors)
+    branch.fit(interactions, SparseEASE.Settings(neighbors=n_neighbors, reg_weight=1.0))
+    again = SparseEASE(ITEMS, n_neighbors)
+    again.load_state_dict(branch.state_dict())
+    return again
+
+
+@pytest.mark.parametrize("part", [2**22, 1, 9])
+def test_the_branch_adds_its_weighted_product(dense, interactions, part, monkeypatch):
+    branch = fitted(interactions)
+    branch.weight.fill_(2.5)
+    B = torch.from_numpy(sparse_ease(interactions, 4, 1.0, 0.5, 0.5).toarray())
+    monkeypatch.setattr(sparse_module, "CHUNK_SIZE", part)
+    users = torch.tensor([7, 0, 59, 7])
+    rows = interactions.rows(users)
+    rows = rows.with_values(torch.rand(len(rows.items)))
+    torch.testing.assert_close(branch(rows), 2.5 * rows.to_dense() @ B, rtol=1e-4, atol=1e-5)
+    empty = interactions.rows(users[:0])
+    assert branch(empty).shape == (0, ITEMS)
+
+
+def test_operations_are_the_entries_that_are_read(interactions):
+    branch, rows = fitted(interactions), interactions.rows(torch.tensor([7, 9]))
+    B = sparse_ease(interactions, 4, 1.0, 0.5, 0.5)
+    assert branch.operations(rows) == sum(B[item].nnz for item in rows.items.tolist())
+
+
+def test_what_is_not_kept_of_the_gram_matrix_is_what_blocks_do_not_share(monkeypatch):
+    """Users have items of one of five blocks and one more, which correlates with little."""
+    generator = torch.Generator().manual_seed(2)
+    block = torch.randint(5, (400,), generator=generator)
+    wanted = (torch.arange(30) % 5 == block[:, None]) & (torch.rand(400, 30, generator=generator) < 0.7)
+    wanted[torch.arange(400), torch.randint(30, (400,), generator=generator)] = True
+    planted = Interactions(*wanted.nonzero().T, 400, 30)
+    whole = sparse_ease(planted, 5, 10.0, 0.0, 0.0)
+    monkeypatch.setattr(sparse_module, "MAX_GRAM", 30 * 6)
+    part = sparse_ease(planted, 5, 10.0, 0.0, 0.0)
+    np.testing.assert_allclose(part.toarray(), whole.toarray(), rtol=1e-4, atol=1e-5)
+    source, target = whole.nonzero()
+    assert (source % 5 == target % 5).all() and whole.nnz == 30 * 5
+
+
+def test_a_weight_that_float32_cannot_hold_is_refused(interactions):
+    with pytest.raises(ValueError, match="linear_reg_weight is too large"):
+        sparse_ease(interactions, 4, 1e39, 0, 0)
+
+
+def test_without_regularisation_items_that_always_come_together_are_refused(dense):
+    dense[:, 4] = dense[:, 5] = dense[:, 6]
+    together = Interactions(*dense.nonzero().T, USERS, ITEMS)
+    with pytest.raises(ValueError, match="linear_reg_weight is too small"):
+        sparse_ease(together, 4, 0, 0, 0)
+
+
+@pytest.mark.parametrize("name, value", [("items", -1), ("items", 41), ("offsets", -1), ("offsets", 2**60)])
+def test_a_bundle_whose_matrix_has_no_such_rows_is_refused(tmp_path, name, value):
+    bundle = small_bundle(linear_branch="sparse_ease", linear_neighbors=3)
+    linear = bundle.network.linear
+    linear.offsets.copy_(torch.arange(42) * 3)
+    write_bundle(bundle, tmp_path / "good.vae")
+    read_bundle(tmp_path / "good.vae")
+    getattr(linear, name)[20] = value
+    write_bundle(bundle, tmp_path / "bad.vae")
+    with pytest.raises(ValueError, match=r"bad.vae: the sparse linear branch is damaged"):
+        read_bundle(tmp_path / "bad.vae")
+
+
+class TestInTraining:
+    def test_a_catalogue_too_large_for_ease_is_not_for_it(self, prepare, monkeypatch):
+        monkeypatch.setattr("recbole_vae_plugin.nn.ease.MAX_ITEMS", 40)
+        with pytest.raises(ValueError, match="allowed: none or sparse_ease with 41 items"):
+            prepare("VAESplit", linear_branch="ease")
+        prepare("VAESplit", linear_branch="sparse_ease")
+
+    def test_another_number_of_neighbors_is_refused_on_resumption(self, prepare):
+        run = prepare("DAE", linear_branch="sparse_ease", linear_neighbors=5)
+        fit(run, epochs=1)
+        other = prepare("DAE", linear_branch="sparse_ease", linear_neighbors=6)
+        with pytest.raises(ValueError, match="linear_neighbors: 5 in the checkpoint, 6 in this run"):
+            other.trainer.resume_checkpoint(run.trainer.saved_model_file)
