@@ -93,6 +93,37 @@ def test_items_are_scaled_by_powers_of_their_numbers_of_users(dense, interaction
         torch.testing.assert_close(scaled.double(), expected, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", PENALTIES)
+@pytest.mark.parametrize("max_diagonal", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("users", [USERS, 9])
+def test_the_diagonal_may_be_relaxed(dense, reg_weight, dropout_prob, user_power, max_diagonal, users):
+    """Each item is regressed on all, itself included; where its own weight comes out too large, that weight
+    is fixed, and what it leaves of the item is regressed on the others."""
+    dense = dense[:users]
+    X = dense / dense.sum(1, keepdim=True).clamp(min=1) ** (user_power / 2)
+    X = X * (dense.any(1).sum() / (X.square().sum(1) / dense.sum(1).clamp(min=1)).sum()).sqrt()
+    gram = X.T @ X
+    D = reg_weight + dropout_prob / (1 - dropout_prob) * gram.diagonal()
+    free = torch.linalg.solve(gram + D.diag(), gram)
+    expected, fixed = free.clone(), 0
+    for item in range(ITEMS):
+        if free[item, item] > max_diagonal:
+            others = [other for other in range(ITEMS) if other != item]
+            left = gram[others, item] * (1 - max_diagonal)
+            system = gram[others][:, others] + D[others].diag()
+            expected[others, item] = torch.linalg.solve(system, left)
+            fixed += 1
+    expected.fill_diagonal_(0)
+    assert (0 < fixed) == (max_diagonal < free.diagonal().max())
+    relaxed = Interactions(*dense.nonzero().T, users, ITEMS)
+    penalty = {"reg_weight": reg_weight, "dropout_prob": dropout_prob, "user_power": user_power}
+    B = ease(relaxed, **penalty, max_diagonal=max_diagonal)
+    torch.testing.assert_close(B.double(), expected, rtol=1e-4, atol=1e-5)
+    if users == USERS:
+        sparse = sparse_ease(relaxed, ITEMS, **penalty, max_diagonal=max_diagonal)
+        torch.testing.assert_close(torch.from_numpy(sparse.toarray()), B, rtol=1e-4, atol=1e-5)
+
+
 def fitted(interactions, n_neighbors=4):
     branch = SparseEASE(ITEMS, n_neighbors)
     branch.fit(interactions, SparseEASE.Settings(neighbors=n_neighbors, reg_weight=1.0))

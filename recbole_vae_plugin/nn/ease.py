@@ -14,6 +14,7 @@ from recbole_vae_plugin.nn.ridge import (
     NOT_FINITE,
     SINGULAR,
     RidgeSettings,
+    column_factors,
     item_factors,
     ridge_penalty,
     squared_norms,
@@ -65,6 +66,7 @@ class EASE(LinearBranch):
             settings.dropout_prob,
             settings.user_power,
             settings.item_power,
+            settings.max_diagonal,
             out,
         )
         if B is not self.B:
@@ -83,6 +85,7 @@ def ease(
     dropout_prob: float,
     user_power: float,
     item_power: float = 0.0,
+    max_diagonal: float = 0.0,
     out: Tensor | None = None,
 ) -> Tensor:
     """The item-item matrix B with zero diagonal that minimises a ridge regression of X on itself.
@@ -102,6 +105,7 @@ def ease(
         user_power: the weight of a user with n items is n^-user_power, scaled to a mean of 1.
         item_power: B_ij is multiplied by (n_i / n_j)^item_power; see
             :func:`~recbole_vae_plugin.nn.ridge.item_factors`.
+        max_diagonal: how large B_jj may be; see :func:`~recbole_vae_plugin.nn.ridge.column_factors`.
         out: a matrix to write B into, contiguous and on the CPU; by default a new one.
 
     Returns:
@@ -114,7 +118,9 @@ def ease(
     rows = weighted_rows(interactions, user_power)
     penalty = ridge_penalty(squared_norms(rows), reg_weight, dropout_prob)
     solve = dual if 2 * rows.shape[0] <= rows.shape[1] else primal
-    solve(rows, penalty, B.numpy())
+    residual = solve(rows, penalty, B.numpy())
+    if max_diagonal:
+        B.mul_(torch.from_numpy(column_factors(residual, max_diagonal)))
     if item_power:
         factors = torch.from_numpy(item_factors(interactions, item_power))
         B.mul_(factors[:, None]).div_(factors)
@@ -123,23 +129,28 @@ def ease(
     return B
 
 
-def primal(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
+def primal(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write B into ``out``, by the inverse of the items' matrix P = (X'X + D)^-1.
 
     Args:
         rows: float32 ``[n_users, n_items]``, X, with the users' weights.
         penalty: float32 ``[n_items]``, the diagonal of D.
         out: float32 ``[n_items, n_items]``, contiguous.
+
+    Returns:
+        float32 ``[n_items]``: d_j P_jj.
     """
     products(rows.T.tocsr(), rows, out)
     diagonal = np.diag_indices_from(out)
     out[diagonal] += penalty
     inverse(out)
-    out /= -out[diagonal]
+    P_diagonal = out[diagonal]
+    out /= -P_diagonal
     out[diagonal] = 0
+    return penalty * P_diagonal
 
 
-def dual(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
+def dual(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Write B into ``out``, by the inverse of the users' matrix K = I + X D^-1 X'.
 
     By Woodbury's identity P = D^-1 - D^-1 S D^-1 with S = X' K^-1 X, so that with h_j = S_jj / d_j, the
@@ -149,6 +160,9 @@ def dual(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
         rows: float32 ``[n_users, n_items]``, X, with the users' weights.
         penalty: float32 ``[n_items]``, the diagonal of D.
         out: float32 ``[n_items, n_items]``, contiguous.
+
+    Returns:
+        float32 ``[n_items]``: d_j P_jj = 1 - h_j.
     """
     if not penalty.all():
         raise Refused(SINGULAR)
@@ -164,11 +178,12 @@ def dual(rows: csr_matrix, penalty: np.ndarray, out: np.ndarray) -> None:
         solved = np.ascontiguousarray((by_item[some] @ K).T)
         np.divide((by_item @ solved).T, penalty[some, None], out=out[some])
     diagonal = np.diag_indices_from(out)
-    remainder = 1 - out[diagonal]
-    if remainder.min() <= 0:
+    residual = 1 - out[diagonal]
+    if residual.min() <= 0:
         raise Refused(SINGULAR)
-    out /= remainder
+    out /= residual
     out[diagonal] = 0
+    return residual
 
 
 def products(left: csr_matrix, right: csr_matrix, out: np.ndarray) -> None:

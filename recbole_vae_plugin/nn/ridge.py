@@ -49,6 +49,13 @@ class RidgeSettings(LinearBranch.Settings):
         "the number of users (DAN); 0: not at all.",
         key="linear_item_power",
     )
+    max_diagonal: float = setting(
+        0.0,
+        Number(0),
+        "With a linear branch: how large an item's weight for itself may be when others' are fitted (RLAE); "
+        "0: it is 0; 1: as large as it comes.",
+        key="linear_max_diagonal",
+    )
 
 
 def weighted_rows(interactions: Interactions, user_power: float) -> csr_matrix:
@@ -81,6 +88,23 @@ def item_factors(interactions: Interactions, item_power: float) -> np.ndarray:
     more in a history, and are recommended less.
     """
     return interactions.popularity().clamp(min=1).double().pow(item_power).float().cpu().numpy()
+
+
+def column_factors(residual: np.ndarray, max_diagonal: float) -> np.ndarray:
+    """What to multiply EASE's columns by if the diagonal may be up to ``max_diagonal`` and not only 0.
+
+    Without any constraint B = I - P D, with B_jj = 1 - d_j P_jj. If that is allowed, the weights of the other
+    items are EASE's times d_j P_jj, otherwise times 1 - max_diagonal (RLAE, Moon et al., SIGIR 2023). The
+    diagonal itself, which only scores items of the history, stays 0.
+
+    Args:
+        residual: float32 ``[n_items]``, d_j P_jj.
+        max_diagonal: xi, at least 0.
+
+    Returns:
+        float32 ``[n_items]``, at most 1.
+    """
+    return np.maximum(residual, np.float32(1 - max_diagonal)).clip(0, 1)
 
 
 def squared_norms(rows: csr_matrix) -> np.ndarray:

@@ -16,6 +16,7 @@ from recbole_vae_plugin.nn.ridge import (
     NOT_FINITE,
     SINGULAR,
     RidgeSettings,
+    column_factors,
     item_factors,
     ridge_penalty,
     squared_norms,
@@ -95,6 +96,7 @@ class SparseEASE(LinearBranch):
             settings.dropout_prob,
             settings.user_power,
             settings.item_power,
+            settings.max_diagonal,
         )
         self.offsets.copy_(torch.from_numpy(B.indptr))
         self.items.zero_()[: B.nnz] = torch.from_numpy(B.indices)
@@ -165,6 +167,7 @@ def sparse_ease(
     dropout_prob: float,
     user_power: float,
     item_power: float = 0.0,
+    max_diagonal: float = 0.0,
 ) -> csr_matrix:
     """The ridge regression of each item on the items that are most correlated with it.
 
@@ -183,6 +186,7 @@ def sparse_ease(
         dropout_prob: as in EASE.
         user_power: as in EASE.
         item_power: as in EASE.
+        max_diagonal: as in EASE.
 
     Returns:
         float32 ``[n_items, n_items]``, with at most ``n_neighbors`` entries in each column.
@@ -194,12 +198,18 @@ def sparse_ease(
 
     rows = weighted_rows(interactions, user_power)
     squared = squared_norms(rows)
-    diagonal = squared.astype(np.float32) + ridge_penalty(squared, reg_weight, dropout_prob)
+    penalty = ridge_penalty(squared, reg_weight, dropout_prob)
+    diagonal = squared.astype(np.float32) + penalty
     n_items = len(diagonal)
     n_neighbors = min(n_neighbors, max(1, n_items - 1))
     neighbors, gram = nearest_neighbors(rows, diagonal, n_neighbors, max(n_neighbors, MAX_GRAM // n_items))
-    solve_regressions(neighbors, gram, diagonal)
+    explained = solve_regressions(neighbors, gram, diagonal)
     del gram
+    if max_diagonal:
+        # 1 / P_jj by the Schur complement; at least d_j, but for rounding
+        inverse = np.maximum(diagonal - explained, penalty)
+        residual = np.divide(penalty, inverse, out=np.ones_like(penalty), where=inverse > 0)
+        neighbors.products[:] *= column_factors(residual, max_diagonal)[:, None]
     found = neighbors.items >= 0
     indptr = np.concatenate([[0], found.sum(1).cumsum()])
     B = csc_matrix((neighbors.products[found], neighbors.items[found], indptr), (n_items, n_items))
@@ -286,7 +296,7 @@ def chunks_of_items(rows: csr_matrix, by_item: csr_matrix) -> Iterator[tuple[int
         begin, done = end, ends[end - 1]
 
 
-def solve_regressions(neighbors: Neighbors, gram: csr_matrix, diagonal: np.ndarray) -> None:
+def solve_regressions(neighbors: Neighbors, gram: csr_matrix, diagonal: np.ndarray) -> np.ndarray:
     """Replace the products of each item's neighbours by their weights in the item's regression.
 
     Args:
@@ -294,10 +304,14 @@ def solve_regressions(neighbors: Neighbors, gram: csr_matrix, diagonal: np.ndarr
         gram: float32 ``[n_items, n_items]``, without its diagonal; one of two symmetric entries is enough.
         diagonal: float32 ``[n_items]``, the penalised one.
 
+    Returns:
+        float32 ``[n_items]``: the products of each item times the weights, G_jS b_S.
+
     Raises:
         ValueError: a matrix cannot be inverted.
     """
     n_items, n_neighbors = neighbors.items.shape
+    explained = np.zeros(n_items, np.float32)
     places = np.zeros(len(diagonal), np.int32)
     batch = max(1, BLOCK_SIZE // n_neighbors)
     for begin in range(0, n_items, batch):
@@ -317,7 +331,10 @@ def solve_regressions(neighbors: Neighbors, gram: csr_matrix, diagonal: np.ndarr
         if problems.any():
             raise Refused(SINGULAR)
         solved = torch.cholesky_solve(torch.from_numpy(products)[:, :, None], factors)
-        products[:] = solved[:, :, 0].numpy()
+        found = solved[:, :, 0].numpy()
+        explained[begin : begin + batch] = (products * found).sum(1)
+        products[:] = found
+    return explained
 
 
 def block_of(gram: csr_matrix, items: np.ndarray, places: np.ndarray) -> np.ndarray:
