@@ -259,7 +259,9 @@ def nearest_neighbors(
         np.full((n_items, n_neighbors), -1, np.int32), np.zeros((n_items, n_neighbors), np.float32)
     )
     by_item = rows.T.tocsr()
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    # memory that is not written to is not taken
+    kept = [np.empty(n_items * min(n_kept, n_items), dtype) for dtype in (np.int32, np.float32)]
+    offsets = np.zeros(n_items + 1, np.int64)
     for begin, end in chunks_of_items(rows, by_item):
         gram = by_item[begin:end] @ rows
         row, column, product = (
@@ -279,10 +281,11 @@ def nearest_neighbors(
         for out, values in zip(neighbors, (column, product)):
             out[begin + row[near], rank[near]] = values[near]
         near = rank < n_kept
-        kept.append((column[near].astype(np.int32), product[near], np.minimum(counts, n_kept)))
-    columns, products, counts = (np.concatenate(parts) for parts in zip(*kept))
-    indptr = np.concatenate([[0], counts.cumsum()])
-    return neighbors, csr_matrix((products, columns, indptr), (n_items, n_items))
+        offsets[begin + 1 : end + 1] = offsets[begin] + np.minimum(counts, n_kept).cumsum()
+        for out, values in zip(kept, (column, product)):
+            out[offsets[begin] : offsets[end]] = values[near]
+    columns, products = (each[: offsets[-1]] for each in kept)
+    return neighbors, csr_matrix((products, columns, offsets), (n_items, n_items))
 
 
 def chunks_of_items(rows: csr_matrix, by_item: csr_matrix) -> Iterator[tuple[int, int]]:
