@@ -143,7 +143,8 @@ class SparseEASE(LinearBranch):
         return torch.zeros_like(dense).index_add(1, self.items.long(), added)
 
     def operations(self, rows: Rows) -> int:
-        return int((self.offsets[rows.items + 1] - self.offsets[rows.items]).sum())
+        # RecBole asks before the branch is fitted: as many as an item has entries in the mean
+        return len(rows.items) * len(self.items) // self.n_items
 
     def extra_repr(self) -> str:
         return f"n_items={self.n_items}, nonzero={int(self.offsets[-1])}"
