@@ -85,7 +85,7 @@ class TestRoundTrip:
             head = getattr(recbole_vae_plugin, model).head
             assert HEADS[head.__name__] is head
 
-    def test_a_bundle_from_before_a_key_existed_has_the_models_default(self, file):
+    def test_a_bundle_from_before_a_key_existed_has_what_was_the_default(self, file):
         parts = parts_of(file)
         manifest = json.loads(parts["manifest.json"])
         del manifest["settings"]["activation"]

@@ -85,6 +85,17 @@ def test_the_weight_of_the_kl_term_is_a_share_of_the_null_loss():
     assert RULES["anneal_cap"](longer, config) == pytest.approx(2 * whole)
 
 
+def test_the_linear_branch_suits_the_catalogue():
+    for items, branch in ((20_000, "ease"), (20_001, "sparse_ease")):
+        assert RULES["linear_branch"](data_of(users=300, items=items), {}) == branch
+
+
+def test_lambda_is_half_the_number_of_users_of_an_item_over_interactions():
+    data = TrainingData(100, torch.tensor([0.0, 10.0, 30.0]))
+    assert RULES["linear_reg_weight"](data, {"linear_branch": "ease"}) == 0.5 * (10 * 10 + 30 * 30) / 40
+    assert RULES["linear_reg_weight"](data, {"linear_branch": "none"}) is None
+
+
 class TestInARun:
     def test_what_is_open_is_set_and_logged_and_what_is_given_stays(self, prepare, caplog):
         with caplog.at_level(logging.INFO):
@@ -100,6 +111,14 @@ class TestInARun:
         assert math.isclose(run.config["anneal_cap"], expected)
         (line,) = {record.message for record in caplog.records if "set from the data" in record.message}
         assert "train_batch_size 250" in line and "epochs" not in line
+
+    def test_all_defaults_together(self, prepare):
+        open_keys = dict.fromkeys(key for key in RULES if key != "linear_branch")
+        run = prepare("VAESplit", **open_keys, linear_branch="auto")
+        assert run.config["linear_branch"] == "ease"
+        popularity = run.model.interactions.popularity().double()
+        mean_users = (popularity**2).sum() / popularity.sum()
+        assert run.model.linear_settings.reg_weight == pytest.approx(0.5 * mean_users.item())
 
     def test_a_checkpoint_contains_what_was_used(self, prepare):
         run = prepare("VAESplit", **OPEN, anneal_cap=None)

@@ -147,5 +147,5 @@ class SharedBranch(nn.Module):
 LINEAR_BRANCHES: Registry[type[LinearBranch]] = Registry("linear branch", key="linear_branch")
 register_linear_branch = LINEAR_BRANCHES.register
 
-#: The value of `linear_branch` for a model without one.
-NO_BRANCH = "none"
+#: The value of `linear_branch` for a model without one, and for the one that suits the catalogue.
+NO_BRANCH, AUTO = "none", "auto"

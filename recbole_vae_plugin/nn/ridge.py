@@ -10,7 +10,7 @@ import numpy as np
 from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.linear import LinearBranch
 from recbole_vae_plugin.settings.declaration import setting
-from recbole_vae_plugin.settings.validation import Number, Refused
+from recbole_vae_plugin.settings.validation import Number, Optional, Refused
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -23,11 +23,14 @@ SINGULAR = "linear_reg_weight is too small: the items' Gram matrix cannot be inv
 class RidgeSettings(LinearBranch.Settings):
     """The keys of the regression, which the branches share."""
 
+    # the rule in nn/rules.py replaces None
     reg_weight: float = setting(
-        300.0,
-        Number(0),
-        "With a linear branch: the L2 regularisation lambda, on the scale of the number of users per item.",
+        None,
+        Optional(Number(0)),
+        "With a linear branch: the L2 regularisation lambda, on the scale of the number of users per item; "
+        "~: half of that number, averaged over interactions.",
         key="linear_reg_weight",
+        before=300.0,
     )
     dropout_prob: float = setting(
         0.5,
@@ -43,11 +46,12 @@ class RidgeSettings(LinearBranch.Settings):
         key="linear_user_power",
     )
     item_power: float = setting(
-        0.0,
+        0.15,
         Number(0),
         "With a linear branch: what item i adds to item j's score is multiplied by (n_i / n_j)^power, with n "
         "the number of users (DAN); 0: not at all.",
         key="linear_item_power",
+        before=0.0,
     )
     max_diagonal: float = setting(
         0.0,

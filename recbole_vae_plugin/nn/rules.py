@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS, Likelihood
+from recbole_vae_plugin.nn.linear import AUTO, NO_BRANCH
 from recbole_vae_plugin.settings.declaration import Config
-
-#: The value of a key whose values are names, if it is to be computed; other keys have ``None``.
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,33 @@ class TrainingData:
     popularity: Tensor
 
     @property
+    def item_users(self) -> float:
+        """The mean number of users of an item, over interactions: what a typical entry of a history has."""
+        return (self.popularity.square().sum() / self.popularity.sum().clamp(min=1)).item()
+
+    @property
     def history_length(self) -> float:
         """The mean number of items in a history."""
         return self.popularity.sum().item() / max(self.users, 1)
+
+
+#: With more items the dense matrix of EASE would take more than 1.6 GB, in every checkpoint and bundle too.
+MAX_DENSE_ITEMS = 20_000
+
+
+def linear_branch(data: TrainingData, config: Config) -> str:
+    """EASE as long as its matrix is affordable, then its sparse form."""
+    return "ease" if len(data.popularity) <= MAX_DENSE_ITEMS + 1 else "sparse_ease"
+
+
+#: lambda relative to the number of users of an item.
+RIDGE_SHARE = 0.5
+
+
+def linear_reg_weight(data: TrainingData, config: Config) -> float | None:
+    """The L2 regularisation of the linear branch: a share of the diagonal of the Gram matrix it is added to,
+    as it is in the mean over interactions; ``None`` without a linear branch."""
+    return None if config["linear_branch"] == NO_BRANCH else RIDGE_SHARE * data.item_users
 
 
 #: A batch is this share of the users, within the limits: more steps an epoch on small data, and batches large
@@ -128,6 +150,8 @@ def null_loss(likelihood: Likelihood, data: TrainingData) -> float:
 
 #: Key -> how it is computed if a config leaves it open, in the order in which they are computed.
 RULES: dict[str, Callable[[TrainingData, Any], Any]] = {
+    "linear_branch": linear_branch,
+    "linear_reg_weight": linear_reg_weight,
     "train_batch_size": batch_size,
     "eval_step": eval_step,
     "stopping_step": stopping_step,

@@ -13,7 +13,7 @@ from recbole_vae_plugin.nn.encoders import ENCODERS
 from recbole_vae_plugin.nn.heads import HEADS
 from recbole_vae_plugin.nn.layers import ACTIVATIONS
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
-from recbole_vae_plugin.nn.linear import LINEAR_BRANCHES, NO_BRANCH
+from recbole_vae_plugin.nn.linear import AUTO, LINEAR_BRANCHES, NO_BRANCH
 from recbole_vae_plugin.nn.priors import PRIORS
 from recbole_vae_plugin.settings.declaration import Config, Key, checked, keys_of, read, setting
 from recbole_vae_plugin.settings.registry import Registry
@@ -21,7 +21,7 @@ from recbole_vae_plugin.settings.validation import (
     Integer,
     Number,
     OneOf,
-    OneOfOrNone,
+    OneOfOr,
     Optional,
     Sizes,
     refuse,
@@ -49,7 +49,7 @@ class Settings:
         before="mlp",
     )
     mlp_hidden_size: tuple[int, ...] = setting(
-        (600, 600, 600), Sizes(), "The widths of the encoder's hidden layers."
+        (600, 600, 600), Sizes(), "The widths of the encoder's hidden layers.", before=(600,)
     )
     latent_dimension: int = setting(200, Integer(1), "The number of dimensions of z.")
     # from_config replaces None by the encoder's widths
@@ -59,7 +59,9 @@ class Settings:
         "The widths of the decoder's hidden layers; ~: the encoder's, mirrored; []: none.",
         before=None,
     )
-    activation: str = setting("silu", OneOf(ACTIVATIONS), "Activation of the hidden layers")
+    activation: str = setting(
+        "silu", OneOf(ACTIVATIONS), "Activation of the hidden layers", before="tanh"
+    )
     denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
     loss_type: str = setting("CE", OneOf(LIKELIHOODS), "Reconstruction likelihood over all items")
     decoder: str = setting(
@@ -76,9 +78,10 @@ class Settings:
         before=0.0,
     )
     linear_branch: str = setting(
-        "ease",
-        OneOfOrNone(LINEAR_BRANCHES),
-        "A linear item-item model whose scores are added, with a closed-form solution: EASE, or a sparse one",
+        AUTO,
+        OneOfOr(LINEAR_BRANCHES, (AUTO, NO_BRANCH)),
+        "A linear item-item model whose scores are added, with a closed-form solution: EASE, or a sparse "
+        "one; auto: EASE for up to 20,000 items",
         before=NO_BRANCH,
     )
     head: str = ""
@@ -115,7 +118,7 @@ class Settings:
         if values["decoder"] == "closed_form":
             check_closed_form(values, config)
         branch = values["linear_branch"]
-        if branch != NO_BRANCH and n_items is not None:
+        if branch not in (AUTO, NO_BRANCH) and n_items is not None:
             LINEAR_BRANCHES[branch].check_catalogue(n_items)
         components: dict[str, Any] = {}
         for registry in COMPONENTS:

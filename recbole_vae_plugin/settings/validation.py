@@ -120,11 +120,13 @@ class OneOf:
 
 
 @dataclass(frozen=True)
-class OneOfOrNone(OneOf):
-    """Accepts one of some names, or ``none``."""
+class OneOfOr(OneOf):
+    """Accepts one of some names, or one of the words ``also``."""
+
+    also: tuple[str, ...] = ()
 
     def allowed_names(self) -> list[str]:
-        return ["none", *self.names]
+        return [*self.also, *self.names]
 
 
 @dataclass(frozen=True)

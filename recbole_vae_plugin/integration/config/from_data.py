@@ -28,10 +28,14 @@ def set_from_data(config: Config, dataset: Dataset) -> None:
     if not open_keys:
         return
     data = training_data(dataset)
+    chosen = {}
     for key in open_keys:
-        config[key] = RULES[key](data, config)
-    chosen = ", ".join(f"{key} {shown(config[key])}" for key in open_keys)
-    logging.getLogger().info(f"set from the data: {chosen}")
+        value = RULES[key](data, config)
+        if value is not None:
+            config[key] = chosen[key] = value
+    if chosen:
+        text = ", ".join(f"{key} {shown(value)}" for key, value in chosen.items())
+        logging.getLogger().info(f"set from the data: {text}")
 
 
 def training_data(dataset: Dataset) -> TrainingData:
