@@ -274,11 +274,19 @@ def test_resuming_in_the_middle_of_averages_and_forgetting(prepare):
     assert_same_weights(resumed.model, straight.model)
 
 
-def test_resuming_with_another_decoder_is_refused(prepare):
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("decoder", "gradient", "decoder: closed_form in the checkpoint, gradient in this run"),
+        ("learner", "adamw", "learner: adam in the checkpoint, adamw in this run"),
+        ("weight_decay", 0.1, "weight_decay: 0.0 in the checkpoint, 0.1 in this run"),
+    ],
+)
+def test_resuming_with_another_decoder_or_optimizer_is_refused(prepare, key, value, message):
     run = prepare("VAESplit", **CLOSED)
     fit(run, epochs=1)
-    other = prepare("VAESplit", **{**CLOSED, "decoder": "gradient"})
-    with pytest.raises(ValueError, match="decoder: closed_form in the checkpoint, gradient in this run"):
+    other = prepare("VAESplit", **{**CLOSED, key: value})
+    with pytest.raises(ValueError, match=message):
         other.trainer.resume_checkpoint(run.trainer.saved_model_file)
 
 

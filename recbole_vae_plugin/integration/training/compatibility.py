@@ -31,6 +31,9 @@ def fixed_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     fixed |= component_values(LINEAR_BRANCHES, settings.linear_branch, config)
     # it can be changed at any time
     fixed.pop("linear_weight", None)
+    if settings.decoder == "closed_form":
+        # they decide whether the first layer has the state of RowAdam or of another optimizer
+        fixed |= {key: config[key] for key in ("learner", "weight_decay")}
     if "prior" in config:
         prior = KLSettings.from_config(config).prior
         fixed |= {"prior": prior} | component_values(PRIORS, prior, config)
