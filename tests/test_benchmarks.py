@@ -27,6 +27,14 @@ def test_gpu_benchmark_can_be_tried_without_one():
     assert all(0 < step["of matrix rate"] < 1 for step in found["steps"])
 
 
+def test_linear_benchmark_measures_a_catalogue_that_is_generated():
+    found = benchmark("linear.py", "--shape", "300", "500", "4000", "--neighbors", "5", "20")
+    assert [figures["neighbors"] for figures in found] == [5, 20]
+    for figures in found:
+        assert 0 < figures["nonzero"] <= 500 * figures["neighbors"]
+        assert all(figures[name] > 0 for name in ("fit, s", "peak, MiB", "scoring a user, ms"))
+
+
 def test_serving_benchmark_measures_both_ways():
     found = benchmark("serving.py", "--datasets", "ml-100k", "--calls", "5", "--batch", "20")["ml-100k"]
     assert set(found) == {"Recommender.recommend", "full_sort_topk"}
