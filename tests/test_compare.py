@@ -20,8 +20,16 @@ from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.runner import Plan
+from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 
-SETTINGS = {"epochs": 2, "mlp_hidden_size": [16], "latent_dimension": 4, "train_batch_size": 16}
+SETTINGS = {
+    **TEXTBOOK,
+    "epochs": 2,
+    "eval_step": 1,
+    "mlp_hidden_size": [16],
+    "latent_dimension": 4,
+    "train_batch_size": 16,
+}
 
 
 @pytest.fixture

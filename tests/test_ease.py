@@ -184,7 +184,12 @@ def test_a_line_search_begins_within_its_limits(start):
 
 class TestInTraining:
     def test_it_is_recboles_ease(self, prepare):
-        keys = {"linear_reg_weight": 30.0, "linear_dropout_prob": 0.0, "linear_user_power": 0}
+        keys = {
+            "linear_reg_weight": 30.0,
+            "linear_dropout_prob": 0,
+            "linear_user_power": 0,
+            "linear_item_power": 0,
+        }
         run = prepare("VAESplit", linear_branch="ease", **keys)
         fit(run, epochs=1)
         theirs = prepare("EASE", reg_weight=30.0)

@@ -28,6 +28,7 @@ from recbole_vae_plugin.integration.distributed.ranks import (
     single_process_config,
 )
 from recbole_vae_plugin.settings.model_registry import MODELS
+from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 
 RUN = [sys.executable, "-m", "recbole_vae_plugin.cli.run_recbole"]
 
@@ -108,8 +109,11 @@ def all_runs(tmp_path_factory, blocks_path) -> dict[str, SimpleNamespace]:
     for name, (model, overrides) in VARIANTS.items():
         folder = tmp_path_factory.mktemp("parallel")
         settings = {
+            **(TEXTBOOK if model in MODELS else {}),
             "data_path": str(blocks_path),
             "checkpoint_dir": str(folder / "saved"),
+            "eval_step": 1,
+            "stopping_step": 10,
             "mlp_hidden_size": [32],
             "latent_dimension": 8,
             "epochs": 3,
@@ -204,7 +208,8 @@ class TestTwoProcesses:
 def arguments(settings) -> list[str]:
     """A run of the command on ``blocks``."""
     settings = {**settings, "state": "INFO", "checkpoint_dir": "saved"}
-    del settings["epochs"]
+    for key in ("epochs", "stopping_step", "anneal_cap", "kl_weighting"):
+        del settings[key]
     return ["--model=VAESplit", "--dataset=blocks", *(f"--{key}={settings[key]}" for key in settings)]
 
 

@@ -126,7 +126,7 @@ def test_the_diagonal_may_be_relaxed(dense, reg_weight, dropout_prob, user_power
 
 def fitted(interactions, n_neighbors=4):
     branch = SparseEASE(ITEMS, n_neighbors)
-    branch.fit(interactions, SparseEASE.Settings(neighbors=n_neighbors, reg_weight=1.0))
+    branch.fit(interactions, SparseEASE.Settings(neighbors=n_neighbors, reg_weight=1.0, item_power=0.0))
     again = SparseEASE(ITEMS, n_neighbors)
     again.load_state_dict(branch.state_dict())
     return again

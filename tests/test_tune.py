@@ -20,11 +20,19 @@ from conftest import CONFIGS, first_on_path, leave_behind
 
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.runs.pool import Pool
+from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 from recbole_vae_plugin.tune import heartbeat
 from recbole_vae_plugin.tune.space import Parameter, Space, read_hyper_test
 from recbole_vae_plugin.tune.study import open_study
 
-SETTINGS = {"epochs": 3, "mlp_hidden_size": [16], "latent_dimension": 4, "train_batch_size": 16}
+SETTINGS = {
+    **TEXTBOOK,
+    "epochs": 3,
+    "eval_step": 1,
+    "mlp_hidden_size": [16],
+    "latent_dimension": 4,
+    "train_batch_size": 16,
+}
 COMMAND = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "tune", "small.yaml"]
 
 

@@ -52,7 +52,7 @@ class DenselyConnected(nn.Module):
             ValueError: they differ; the message names the key, the value and what is allowed.
         """
         if len(set(hidden)) != 1:
-            allowed = "with encoder dense, layers of equal width, such as [600, 600]"
+            allowed = "with encoder dense, layers of equal width, such as [600, 600]; encoder mlp takes any"
             refuse("mlp_hidden_size", list(hidden), allowed)
 
     def forward(self, rows: SupportsMatmul) -> Tensor:

@@ -84,6 +84,10 @@ class LinearBranch(nn.Module):
         """The unweighted scores of all items: ``[B, n_items]``."""
         raise NotImplementedError
 
+    def for_export(self) -> LinearBranch:
+        """The branch to export to other runtimes, which lack sparse rows and some operations of torch."""
+        return self
+
     def operations(self, rows: Rows) -> int:
         """Multiplications that :meth:`product` takes, for the FLOPs in the log; here those with a matrix of
         all pairs of items."""

@@ -59,9 +59,7 @@ class Settings:
         "The widths of the decoder's hidden layers; ~: the encoder's, mirrored; []: none.",
         before=None,
     )
-    activation: str = setting(
-        "silu", OneOf(ACTIVATIONS), "Activation of the hidden layers", before="tanh"
-    )
+    activation: str = setting("silu", OneOf(ACTIVATIONS), "Activation of the hidden layers", before="tanh")
     denoising: str = setting("dropout", OneOf(DENOISING), "Input noise during training")
     loss_type: str = setting("CE", OneOf(LIKELIHOODS), "Reconstruction likelihood over all items")
     decoder: str = setting(

@@ -111,7 +111,22 @@ class SparseEASE(LinearBranch):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def product(self, rows: Batch) -> Tensor:
-        return self._sparse_product(rows) if isinstance(rows, Rows) else self._dense_product(rows.to_dense())
+        return self._sparse_product(rows) if isinstance(rows, Rows) else self.for_export().product(rows)
+
+    def for_export(self) -> ByColumn:
+        """The same branch in operations that other runtimes know."""
+        counts = self.offsets.diff()
+        n_entries = int(self.offsets[-1])
+        source = torch.arange(self.n_items, device=counts.device).repeat_interleave(counts)
+        target, order = self.items[:n_entries].long().sort(stable=True)
+        per_target = target.bincount(minlength=self.n_items)
+        place = torch.arange(n_entries, device=target.device) - (per_target.cumsum(0) - per_target)[target]
+        width = max(1, int(per_target.max()))
+        branch = ByColumn(self.n_items, width).to(counts.device)
+        branch.weight.copy_(self.weight)
+        branch.items[target, place] = source[order]
+        branch.values[target, place] = self.values[:n_entries][order]
+        return branch
 
     def _sparse_product(self, rows: Rows) -> Tensor:
         """Reads the rows of B that belong to entries, up to :data:`CHUNK_SIZE` numbers at once."""
@@ -134,20 +149,39 @@ class SparseEASE(LinearBranch):
             first, done = last, done + n_entries
         return scores.view(len(rows), rows.n_items)
 
-    def _dense_product(self, dense: Tensor) -> Tensor:
-        """The product with ``[B, n_items]``, in operations of fixed shapes, which can be exported."""
-        ones = torch.ones_like(self.offsets[1:-1])
-        begins = torch.zeros(len(self.items) + 1, dtype=torch.int64, device=dense.device)
-        row = begins.index_add(0, self.offsets[1:-1], ones)[:-1].cumsum(0)
-        added = dense[:, row] * self.values
-        return torch.zeros_like(dense).index_add(1, self.items.long(), added)
-
     def operations(self, rows: Rows) -> int:
         # RecBole asks before the branch is fitted: as many as an item has entries in the mean
         return len(rows.items) * len(self.items) // self.n_items
 
     def extra_repr(self) -> str:
         return f"n_items={self.n_items}, nonzero={int(self.offsets[-1])}"
+
+
+class ByColumn(LinearBranch):
+    """A sparse matrix by columns of equal lengths: the items that each item is predicted from.
+
+    A score is then a sum over gathered numbers. Adding them where they belong instead, row by row, depends
+    on a runtime that adds repeated indices one after the other; onnxruntime's threads do not always.
+
+    Args:
+        n_items: size of the catalogue.
+        width: the length of a column.
+
+    Attributes:
+        items: int64 ``[n_items, width]``.
+        values: float32 ``[n_items, width]``; 0 where a column is shorter.
+    """
+
+    items: Tensor
+    values: Tensor
+
+    def __init__(self, n_items: int, width: int) -> None:
+        super().__init__(n_items)
+        self.register_buffer("items", torch.zeros(n_items, width, dtype=torch.int64))
+        self.register_buffer("values", torch.zeros(n_items, width))
+
+    def product(self, rows: Batch) -> Tensor:
+        return (rows.to_dense()[:, self.items] * self.values).sum(-1)
 
 
 def check_rows(offsets: Tensor, items: Tensor, n_items: int) -> None:

@@ -101,7 +101,7 @@ def export_onnx(bundle: Bundle, file: Path) -> float:
         )
     check_packages()
     model = DenseScores(bundle.network).eval()
-    with replacing(file) as partial:
+    with replacing(file) as partial, exportable(bundle.network):
         with quiet():
             program = torch.onnx.export(
                 model,
@@ -117,6 +117,17 @@ def export_onnx(bundle: Bundle, file: Path) -> float:
         program.model.metadata_props["item_ids"] = json.dumps(bundle.vocabulary.ids)
         program.save(partial)
         return largest_difference(model, partial, bundle)
+
+
+@contextlib.contextmanager
+def exportable(network: AutoEncoder) -> Iterator[None]:
+    """Return a context manager in which the linear branch is replaced by its form for export."""
+    linear = network.linear
+    network.linear = None if linear is None else linear.for_export()
+    try:
+        yield
+    finally:
+        network.linear = linear
 
 
 def check_packages() -> None:

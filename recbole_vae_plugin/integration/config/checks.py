@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.keys import (
     LAUNCH_KEYS,
     builtin_models,
@@ -15,7 +16,6 @@ from recbole_vae_plugin.integration.config.keys import (
     known_keys,
 )
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
-from recbole_vae_plugin.nn.rules import RULES, is_open
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
 
@@ -166,7 +166,7 @@ def check_values(config: Config) -> None:
         ("eval_step", 0),
         ("worker", 0),
     ):
-        if not (key in RULES and config["model"] in MODELS and is_open(config[key])):
+        if not (config[key] is None and default_is_none(config["model"], key)):
             integer(key, config[key], least)
     number("weight_decay", config["weight_decay"], 0)
     if number("learning_rate", config["learning_rate"], 0) == 0:
@@ -175,6 +175,11 @@ def check_values(config: Config) -> None:
     modes = config["eval_args"]["mode"]
     if config["eval_type"].name == "RANKING" and "labeled" in modes.values():
         refuse("eval_args.mode", "labeled", f"full, uniN or popN, with {', '.join(config['metrics'])}")
+
+
+def default_is_none(model: str, key: str) -> bool:
+    """Whether a key is by default left open, to be set from the data."""
+    return model in MODELS and (key, "~") in ((name, value) for name, value, _ in documented_keys(model))
 
 
 def check_has_evaluation(config: Config, part: str, purpose: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 STEP = 1.25
 #: The search does not go beyond these.
-MIN_FACTOR, MAX_FACTOR = 2.0**-10, 2.0**16
+MIN_FACTOR, MAX_FACTOR = 2.0**-10, 2.0**12
 
 
 def line_search(quality: Callable[[float], float], start: float) -> float:
