@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.atomic import partial_of
 from recbole_vae_plugin.system.processors import threads_for
 
@@ -34,6 +35,13 @@ def shipped(name: str) -> dict:
     variant = yaml.safe_load((CONFIGS / "models" / f"{name}.yaml").read_text())
     run_keys = {"model", "mlp_hidden_size", "train_batch_size", "epochs", "eval_step", "stopping_step"}
     return {key: value for key, value in variant.items() if key not in run_keys}
+
+
+def defaults(model: str) -> dict:
+    """The defaults of a model that describe it, in a small width."""
+    run_keys = {"latent_dimension", "train_batch_size", "epochs", "eval_step", "stopping_step", "enable_amp"}
+    keys = {key.name: key.plain_default for key in MODELS[model].every_key() if key.name not in run_keys}
+    return keys | {"mlp_hidden_size": [32, 32, 32]}
 
 
 def leave_behind(path: Path) -> Path:

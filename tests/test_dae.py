@@ -1,4 +1,4 @@
-from conftest import shipped
+from conftest import defaults, shipped
 
 from recbole_vae_plugin.testing.contract import Contract
 from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
@@ -7,6 +7,7 @@ from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 class TestDAE(Contract):
     model = "DAE"
     variants = {
+        "defaults": defaults("DAE"),
         "AE": shipped("ae"),
         "DAE": shipped("dae"),
         "Multi-DAE": shipped("multi-dae"),

@@ -1,4 +1,4 @@
-from conftest import shipped
+from conftest import defaults, shipped
 
 from recbole_vae_plugin.testing.contract import VariationalContract
 
@@ -6,6 +6,7 @@ from recbole_vae_plugin.testing.contract import VariationalContract
 class TestVAESplit(VariationalContract):
     model = "VAESplit"
     variants = {
+        "defaults": defaults("VAESplit"),
         "VAE": shipped("vae-split"),
         "Logistic-VAE": shipped("logistic-vae-split"),
         "Multi-VAE": shipped("multi-vae-split"),

@@ -91,7 +91,6 @@ class AutoEncoderRecommender(GeneralRecommender):
     def __init__(self, config: Config, dataset: Any) -> None:
         super().__init__(config, dataset)
         set_from_data(config, dataset)
-        self.check(config)
         settings = self.settings_of(config, self.n_items)
         self.likelihood: Likelihood = LIKELIHOODS.build(settings.loss_type, settings.components)
         self.sampled_items = settings.components["sampled_items"]

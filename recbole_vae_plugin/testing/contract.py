@@ -255,7 +255,7 @@ class VariationalContract(Contract):
         assert (noise.std() - 1).abs() < 0.01
 
     def test_beta_climbs_to_its_cap_and_survives_a_checkpoint(self, prepare, variant):
-        times = sum(variant.get("alternating_updates", [1]))
+        times = sum(variant.get("alternating_updates") or [1])
         annealing = {"anneal_cap": 0.3, "total_anneal_steps": 40 * times}
         run = prepare(self.model, **{**variant, **annealing})
         assert run.model.beta.item() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recbole_vae_plugin.nn.rules import RULES, TrainingData, is_open
 from recbole_vae_plugin.settings.model_registry import MODELS
@@ -22,8 +22,14 @@ def set_from_data(config: Config, dataset: Dataset) -> None:
     Args:
         config: the config of the run, which is changed.
         dataset: the training part.
+
+    Raises:
+        ValueError: a key has a value that is not allowed.
     """
-    own_keys = {key.name for key in MODELS[config["model"]].every_key()}
+    # Any: the registry's classes are subclasses of AutoEncoderRecommender, of a higher layer
+    model_class: Any = MODELS[config["model"]]
+    model_class.check(config)
+    own_keys = {key.name for key in model_class.every_key()}
     open_keys = [key for key in RULES if key in own_keys and is_open(config[key])]
     if not open_keys:
         return
