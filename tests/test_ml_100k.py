@@ -60,7 +60,14 @@ def test_sampled_evaluation(mode):
 @pytest.mark.parametrize("model", MODELS)
 def test_bfloat16_is_as_good_as_float32(model):
     def results(enable_amp: bool) -> list[float]:
-        settings = {"epochs": 30, "train_batch_size": 100, "mlp_hidden_size": [200], "latent_dimension": 64}
+        # without the linear branch, which is computed in float32 and may outweigh the rest
+        settings = {
+            "epochs": 30,
+            "train_batch_size": 100,
+            "mlp_hidden_size": [200],
+            "latent_dimension": 64,
+            "linear_branch": "none",
+        }
         runs = (run(model=model, enable_amp=enable_amp, seed=seed, **settings) for seed in (1, 2, 3))
         return [found["test_result"]["ndcg@10"] for found in runs]
 
@@ -82,4 +89,4 @@ def test_default_run_reaches_the_cap_of_beta(monkeypatch):
 
     monkeypatch.setattr(AutoEncoderTrainer, "fit", fit_and_keep)
     run(model="VAESplit")
-    assert models[0].beta.item() == pytest.approx(0.2)
+    assert models[0].beta.item() == pytest.approx(models[0].kl.anneal_cap)
