@@ -146,6 +146,14 @@ def test_the_branch_adds_its_weighted_product(dense, interactions, part, monkeyp
     assert branch(empty).shape == (0, ITEMS)
 
 
+def test_by_columns_it_is_the_same(interactions):
+    """The form for export, of histories with fewer entries than columns are wide, an empty one among them."""
+    branch = fitted(interactions)
+    branch.weight.fill_(2.5)
+    rows = interactions.rows(torch.tensor([7, 0, 59]))
+    torch.testing.assert_close(branch.for_export()(rows), branch(rows), rtol=1e-5, atol=1e-6)
+
+
 def test_operations_are_counted_before_the_branch_is_fitted(interactions):
     """Every item has four neighbours, so that four entries are read for an item in the mean over items."""
     rows = interactions.rows(torch.tensor([7, 9]))

@@ -125,8 +125,8 @@ class ClosedForm(nn.Module):
             2.0,
             # the weight of a new user grows by exp(1 / memory) in an epoch, which float32 must hold
             Number(0.1),
-            "With 'closed_form': the number of epochs after which a code weighs 1/e in the sums that the "
-            "decoder is solved from.",
+            "With 'closed_form': the number of epochs after which a user's latent representation weighs 1/e "
+            "in the sums that the decoder is solved from.",
             key="decoder_memory",
         )
         interval: int = setting(
@@ -231,7 +231,9 @@ class ClosedForm(nn.Module):
         A.diagonal().add_(self.ridge)
         factor, problem = torch.linalg.cholesky_ex(A)
         if problem:
-            raise Refused("decoder_ridge is too small: the codes' Gram matrix cannot be inverted")
+            raise Refused(
+                "decoder_ridge is too small: the latent representations' Gram matrix cannot be inverted"
+            )
         self.inverse.copy_(torch.cholesky_inverse(factor))
         self._solved = None
 
