@@ -159,6 +159,11 @@ class TestRuns:
         expected = json.loads((run / "result.json").read_text())["test"]
         assert found["ndcg@3"] == round(expected["ndcg@3"], 4)
 
+    def test_the_config_has_what_was_set_from_the_data(self, finished):
+        _, folder, _ = finished
+        file = Results.read(folder).config_of("blocks", "VAE")
+        assert yaml.safe_load(file.read_text())["stopping_step"] == 100
+
     def test_curves_tell_what_goes_on_inside(self, finished):
         _, folder, _ = finished
         curves = Results.read(folder).curves

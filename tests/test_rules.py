@@ -120,6 +120,30 @@ class TestInARun:
         mean_users = (popularity**2).sum() / popularity.sum()
         assert run.model.linear_settings.reg_weight == pytest.approx(0.5 * mean_users.item())
 
+    def test_names_in_another_case_mean_the_same(self, prepare):
+        spelt = [dict(loss_type="mse", kl_weighting="Profile_Length", linear_branch="AUTO")]
+        spelt.append(dict(loss_type="MSE", kl_weighting="profile_length", linear_branch="auto"))
+        runs = [prepare("VAESplit", anneal_cap=None, linear_reg_weight=None, **keys) for keys in spelt]
+        for key in ("anneal_cap", "linear_branch", "linear_reg_weight"):
+            assert runs[0].config[key] == runs[1].config[key] is not None
+
+    def test_no_branch_may_be_given_as_none(self, prepare):
+        assert prepare("VAESplit", linear_branch=None).model.network.linear is None
+
+    def test_repeated_interactions_count_once(self, prepare, blocks_path, tmp_path):
+        """Otherwise an item might have more users than there are, and the null loss of BCE no minimum."""
+        header, *rows = (blocks_path / "blocks" / "blocks.inter").read_text().splitlines()
+        folder = tmp_path / "often" / "blocks"
+        folder.mkdir(parents=True)
+        (folder / "blocks.inter").write_text("\n".join([header, *rows * 20]) + "\n")
+        whole = {"split": {"RS": [1, 0, 0]}, "mode": "full", "order": "RO"}
+        keys = dict(loss_type="BCE", anneal_cap=None, eval_args=whole, eval_step=0)
+        once, often = (
+            prepare("VAESplit", data_path=str(path), **keys) for path in (blocks_path, folder.parent)
+        )
+        assert often.config["anneal_cap"] == pytest.approx(once.config["anneal_cap"])
+        assert 0 < often.config["anneal_cap"] < 0.1
+
     def test_a_checkpoint_contains_what_was_used(self, prepare):
         run = prepare("VAESplit", **OPEN, anneal_cap=None)
         run.trainer.epochs = 1

@@ -2,8 +2,8 @@
 
 What the best value of these keys depends on is known before training: the number of users, the size of
 the catalogue, how often an item is chosen, and what a likelihood's loss is made of. Each rule is a function
-of :class:`TrainingData` and of the config; the keys before it in :data:`RULES` are already set. What the
-rules are worth is measured in ``docs/defaults.md``.
+of :class:`TrainingData` and of the checked values of all keys, where those before it in :data:`RULES` are
+already set. What the rules are worth is measured in ``docs/defaults.md``.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def linear_reg_weight(data: TrainingData, config: Config) -> float | None:
     return None if config["linear_branch"] == NO_BRANCH else RIDGE_SHARE * data.item_users
 
 
-#: A batch is this share of the users, within the limits: more steps an epoch on small data, and batches large
-#: enough for matrix products on large data.
+#: The number of batches that an epoch is divided into, within limits of their size: small data need steps,
+#: large data large matrix products.
 BATCHES_PER_EPOCH, MIN_BATCH, MAX_BATCH = 25, 250, 500
 
 

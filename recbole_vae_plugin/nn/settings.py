@@ -159,6 +159,7 @@ class KLSettings:
         Optional(Number(0)),
         "The maximum weight of the KL term; ~: 7e-4 of the loss of the null model, whose scores are the same "
         "for all users.",
+        before=0.2,
     )
     total_anneal_steps: int | None = setting(
         None,

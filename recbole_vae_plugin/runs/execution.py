@@ -122,8 +122,10 @@ def train_and_test(
 ) -> Figures:
     """Train, test and measure; write all files except the result."""
     steps = QuickStart({**run.settings, "checkpoint_dir": "saved"}, run.split_seed, run.model_seed)
-    Path(CONFIG).write_text(yaml.safe_dump(steps.resolved(), sort_keys=True), encoding="utf-8")
+    write_config(steps)
     prepare_seconds = seconds_of(lambda: steps.load(data))
+    # some keys are set from the data
+    write_config(steps)
     reset_peak_memory()
     build_seconds = seconds_of(steps.build)
     flops = steps.flops()
@@ -153,6 +155,11 @@ def train_and_test(
         "parameters": sum(weight.numel() for weight in steps.network.parameters() if weight.requires_grad),
         "flops": flops,
     }
+
+
+def write_config(steps: QuickStart) -> None:
+    """Write every key as it is resolved so far."""
+    Path(CONFIG).write_text(yaml.safe_dump(steps.resolved(), sort_keys=True), encoding="utf-8")
 
 
 def seconds_of(step: Callable[[], None]) -> float:

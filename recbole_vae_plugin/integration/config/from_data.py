@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.nn.interactions import Interactions
 from recbole_vae_plugin.nn.rules import RULES, TrainingData, is_open
+from recbole_vae_plugin.settings.declaration import checked
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 if TYPE_CHECKING:
@@ -29,26 +31,28 @@ def set_from_data(config: Config, dataset: Dataset) -> None:
     # Any: the registry's classes are subclasses of AutoEncoderRecommender, of a higher layer
     model_class: Any = MODELS[config["model"]]
     model_class.check(config)
-    own_keys = {key.name for key in model_class.every_key()}
-    open_keys = [key for key in RULES if key in own_keys and is_open(config[key])]
+    # names may be given in another case, which the rules need not know
+    values = {key.name: checked(key, config) for key in model_class.every_key()}
+    open_keys = [key for key in RULES if key in values and is_open(values[key])]
     if not open_keys:
         return
     data = training_data(dataset)
     chosen = {}
     for key in open_keys:
-        value = RULES[key](data, config)
+        value = RULES[key](data, values)
         if value is not None:
-            config[key] = chosen[key] = value
+            config[key] = values[key] = chosen[key] = value
     if chosen:
         text = ", ".join(f"{key} {shown(value)}" for key, value in chosen.items())
         logging.getLogger().info(f"set from the data: {text}")
 
 
 def training_data(dataset: Dataset) -> TrainingData:
-    """What the rules need to know of the training part."""
+    """What the rules need to know of the training part; repeated interactions count once, as in the model."""
     users, items = (dataset.inter_feat[field] for field in (dataset.uid_field, dataset.iid_field))
-    popularity = items.bincount(minlength=dataset.item_num).double()
-    return TrainingData(len(users.unique()), popularity)
+    interactions = Interactions(users, items, dataset.user_num, dataset.item_num)
+    n_users = int((interactions.offsets.diff() > 0).sum())
+    return TrainingData(n_users, interactions.popularity().double())
 
 
 def shown(value: object) -> str:
