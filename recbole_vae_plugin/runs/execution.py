@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
-from time import perf_counter
+from time import perf_counter, process_time
 
 import pandas as pd
 import torch
@@ -127,6 +127,7 @@ def train_and_test(
     # some keys are set from the data
     write_config(steps)
     reset_peak_memory()
+    cpu_begin = process_time()
     build_seconds = seconds_of(steps.build)
     flops = steps.flops()
     valid_score, valid, epochs = steps.fit(on_epoch)
@@ -145,6 +146,7 @@ def train_and_test(
         **tested,
         "epochs": len(epochs),
         "best_epoch": steps.best_epoch(epochs),
+        "cpu_seconds": process_time() - cpu_begin,
         "prepare_seconds": prepare_seconds,
         "build_seconds": build_seconds,
         "train_seconds": mean_of("train_seconds", epochs),

@@ -25,7 +25,11 @@ EpochRow = dict[str, Any]
 
 
 class Figures(TypedDict, total=False):
-    """The measured entries of a result; a failed or stopped run has only ``failed`` or ``stopped``."""
+    """The measured entries of a result; a failed or stopped run has only ``failed`` or ``stopped``.
+
+    ``cpu_seconds`` is the processor time of all threads once the data is prepared: unlike ``seconds`` it hardly
+    depends on what else the machine does.
+    """
 
     failed: str
     stopped: bool
@@ -34,6 +38,7 @@ class Figures(TypedDict, total=False):
     test: dict[str, float]
     epochs: int
     best_epoch: int | None
+    cpu_seconds: float
     prepare_seconds: float
     build_seconds: float
     train_seconds: float | None
