@@ -46,7 +46,7 @@ def closed_form(ridge=RIDGE, interval=1) -> ClosedForm:
 
 def fed(decoder: ClosedForm, batches) -> ClosedForm:
     for x, posterior in batches:
-        decoder.add(decoder.coded(posterior, rows_of(x)))
+        decoder.add(decoder.encoded(posterior, rows_of(x)))
     return decoder
 
 
@@ -62,7 +62,7 @@ def weights_of(decoder: ClosedForm) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize("variational", [True, False])
 @pytest.mark.parametrize("interval", [1, 3])
-def test_the_decoder_is_the_ridge_regression_of_histories_on_codes(variational, interval):
+def test_the_decoder_is_the_ridge_regression_of_histories_on_latents(variational, interval):
     sizes = [20, 5, 30, 11, 8, 20, 3]
     weight, bias = weights_of(decoder_for(sizes, variational, interval=interval))
 
@@ -102,14 +102,14 @@ def test_the_loss_is_the_expected_squared_error_of_all_items(variational):
         # the variance of a score is the sum of w_j^2 sigma_j^2
         errors = errors + logvar.exp() @ weight.square().sum(0)
     expected = 0.5 * errors.mean()
-    loss = decoder.loss(decoder.coded(Posterior(mu, logvar), rows_of(x)))
+    loss = decoder.loss(decoder.encoded(Posterior(mu, logvar), rows_of(x)))
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=0)
     gradients = torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs)
     for here, there in zip(*gradients, strict=True):
         torch.testing.assert_close(here, there, rtol=1e-9, atol=1e-12)
 
     def of(mu, logvar=None):
-        return decoder.loss(decoder.coded(Posterior(mu, logvar), rows_of(x)))
+        return decoder.loss(decoder.encoded(Posterior(mu, logvar), rows_of(x)))
 
     assert torch.autograd.gradcheck(of, inputs)
 
@@ -121,7 +121,7 @@ def test_the_expectation_is_the_mean_over_samples():
     samples = torch.stack(
         [(x - posterior.sample().double() @ weight.T - bias).square().sum(1).mean() / 2 for _ in range(4000)]
     )
-    loss = decoder.loss(decoder.coded(posterior, rows_of(x)))
+    loss = decoder.loss(decoder.encoded(posterior, rows_of(x)))
     assert abs(loss - samples.mean()) < 4 * samples.std() / 4000**0.5
 
 
@@ -151,18 +151,18 @@ def test_half_precision_reaches_neither_the_sums_nor_the_loss():
     ((x, posterior),) = drawn_batches([6])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         fed(mixed, drawn_batches([20, 30]))
-        loss = mixed.loss(mixed.coded(posterior, rows_of(x)))
+        loss = mixed.loss(mixed.encoded(posterior, rows_of(x)))
     for (name, here), there in zip(mixed.state_dict().items(), plain.state_dict().values(), strict=True):
         assert torch.equal(here, there), name
-    assert loss == plain.loss(plain.coded(posterior, rows_of(x)))
+    assert loss == plain.loss(plain.encoded(posterior, rows_of(x)))
 
 
 def test_a_loaded_state_is_the_decoder_of_the_next_loss():
     first, second = decoder_for([20, 30]), decoder_for([7])
     ((x, posterior),) = drawn_batches([6])
-    losses = [each.loss(each.coded(posterior, rows_of(x))) for each in (first, second)]
+    losses = [each.loss(each.encoded(posterior, rows_of(x))) for each in (first, second)]
     second.load_state_dict(first.state_dict())
-    assert losses[1] != losses[0] == second.loss(second.coded(posterior, rows_of(x)))
+    assert losses[1] != losses[0] == second.loss(second.encoded(posterior, rows_of(x)))
 
 
 def test_without_a_ridge_codes_that_span_too_little_are_refused():

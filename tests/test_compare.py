@@ -112,7 +112,12 @@ class TestRuns:
         assert users["ndcg@3"].mean() == pytest.approx(result["test"]["ndcg@3"])
         assert 0 < result["test"]["itemcoverage@3"] <= 1
         assert result["environment"]["torch"] and result["parameters"] > 0 and result["flops"] > 0
-        assert result["cpu_seconds"] > 0 and result["peak_memory"] > 50 and result["train_seconds"] > 0 and result["eval_seconds"] > 0
+        assert (
+            result["cpu_seconds"] > 0
+            and result["peak_memory"] > 50
+            and result["train_seconds"] > 0
+            and result["eval_seconds"] > 0
+        )
         config = yaml.safe_load((run / "config.yaml").read_text())
         assert (config["seed"], config["latent_dimension"], config["epochs"]) == (1, 4, 2)
 

@@ -190,7 +190,7 @@ class AutoEncoderRecommender(GeneralRecommender):
         output = self.network.output
         z = self.network.latent(posterior)
         if self.closed_form is not None:
-            batch = self.closed_form.coded(posterior, rows)
+            batch = self.closed_form.encoded(posterior, rows)
             loss = self.closed_form.loss(batch)
             if self.training:
                 self.closed_form.add(batch if self.has_users else None)

@@ -1,18 +1,18 @@
 """A linear decoder in closed form, for squared error: the `decoder` axis.
 
-With codes z ~ N(mu, diag(sigma^2)), z~ = (z, 1) and scores s = W~ z~, the expected squared error of a history
-x of zeros and ones is
+With latent z ~ N(mu, diag(sigma^2)), z~ = (z, 1) and scores s = W~ z~, the expected squared error of a
+history x of zeros and ones is
 
     1/2 E |x - s|^2 = 1/2 (mu~' G mu~ + sum_j G_jj sigma_j^2 + |x|) - sum_{i in x} w~_i' mu~,  G = W~' W~.
 
 G is small, so that neither the error nor its gradient in mu and sigma needs the scores of all items (Vincent
-et al. 2015, 1412.7091), nor a sample of z. The best W~ for given codes is a ridge regression of histories on
-codes (as each half of iALS, Hu et al. 2008, with codes that an encoder computes):
+et al. 2015, 1412.7091), nor a sample of z. The best W~ for given latent representations is a ridge regression
+of histories on them (as each half of iALS, Hu et al. 2008, but with user factors from an encoder):
 
     W~ = S A^-1,   S = sum x E[z~]',   A = sum E[z~ z~'] + ridge I.
 
 S and A are sums over users, kept while training with exponential forgetting, because the encoder that
-computes the codes changes. With T = S'S, which the same users update, G = A^-1 T A^-1: a step costs
+computes z changes. With T = S'S, which the same users update, G = A^-1 T A^-1: a step costs
 O(|x| d + d^2) a user and O(d^3) a solution, whatever the size of the catalogue.
 """
 
@@ -51,8 +51,8 @@ def by_gradient(n_items: int, n_users: int, latent_dimension: int) -> None:
     return None
 
 
-class Coded(NamedTuple):
-    """A batch of B users with their codes.
+class EncodedBatch(NamedTuple):
+    """A batch of B users with their latent representations.
 
     Attributes:
         rows: their histories; every entry counts as 1.
@@ -66,15 +66,15 @@ class Coded(NamedTuple):
     variance: Tensor | None
     own: Tensor
 
-    def detached(self) -> Coded:
+    def detached(self) -> EncodedBatch:
         """The same batch without gradients."""
         variance = None if self.variance is None else self.variance.detach()
         return self._replace(mean=self.mean.detach(), variance=variance)
 
-    def to(self, device: torch.device | str) -> Coded:
+    def to(self, device: torch.device | str) -> EncodedBatch:
         """The same batch on a device."""
         variance = None if self.variance is None else self.variance.to(device)
-        return Coded(self.rows.to(device), self.mean.to(device), variance, self.own.to(device))
+        return EncodedBatch(self.rows.to(device), self.mean.to(device), variance, self.own.to(device))
 
 
 @register_decoder("closed_form")
@@ -89,12 +89,12 @@ class ClosedForm(nn.Module):
         n_users: users with a history.
         latent_dimension: d.
         ridge: on the scale of a sum over all users.
-        memory: after this many passes over the users a code weighs 1/e.
+        memory: after this many passes over the users a latent representation weighs 1/e.
         interval: steps between solutions.
 
     Attributes:
         histories: S, float32 ``[n_items, d + 1]``.
-        codes: A without the ridge, float64 ``[d + 1, d + 1]``.
+        latents: A without the ridge, float64 ``[d + 1, d + 1]``.
         gram: T = S'S, float64 ``[d + 1, d + 1]``.
         inverse: A^-1 of averages instead of sums, as last solved, float64 ``[d + 1, d + 1]``.
         mass: the sum of users' weights, float64 ``[]``.
@@ -104,7 +104,7 @@ class ClosedForm(nn.Module):
     """
 
     histories: Tensor
-    codes: Tensor
+    latents: Tensor
     gram: Tensor
     inverse: Tensor
     mass: Tensor
@@ -150,19 +150,19 @@ class ClosedForm(nn.Module):
         self.ridge = ridge / n_users
         self.remembered_users = memory * n_users
         self.interval = interval
-        self.gather: Callable[[list[list[Coded]]], list[list[Coded]]] = lambda steps: steps
+        self.gather: Callable[[list[list[EncodedBatch]]], list[list[EncodedBatch]]] = lambda steps: steps
         width = latent_dimension + 1
         self.register_buffer("histories", torch.zeros(n_items, width))
-        for name in ("codes", "gram", "inverse"):
+        for name in ("latents", "gram", "inverse"):
             self.register_buffer(name, torch.zeros(width, width, dtype=torch.float64))
         self.register_buffer("mass", torch.zeros((), dtype=torch.float64))
         self.register_buffer("unit", torch.ones((), dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        self._waiting: list[list[Coded]] = []
+        self._waiting: list[list[EncodedBatch]] = []
         # computed from the buffers
         self._solved: Any = None
 
-    def coded(self, posterior: Posterior, rows: Rows) -> Coded:
+    def encoded(self, posterior: Posterior, rows: Rows) -> EncodedBatch:
         """A batch of B users for :meth:`loss` and :meth:`add`, until the decoder is solved again.
 
         Args:
@@ -172,9 +172,9 @@ class ClosedForm(nn.Module):
         mu = at_least_float32(posterior.mu)
         mean = torch.cat([mu, mu.new_ones(len(mu), 1)], 1)
         variance = None if posterior.logvar is None else at_least_float32(posterior.logvar).exp()
-        return Coded(rows, mean, variance, rows @ self.histories)
+        return EncodedBatch(rows, mean, variance, rows @ self.histories)
 
-    def loss(self, batch: Coded) -> Tensor:
+    def loss(self, batch: EncodedBatch) -> Tensor:
         """The expected squared error of the current decoder, as in the module's formula, with factor 1/2.
 
         Returns:
@@ -197,7 +197,7 @@ class ClosedForm(nn.Module):
         return self._solved
 
     @torch.no_grad()
-    def add(self, batch: Coded | None) -> None:
+    def add(self, batch: EncodedBatch | None) -> None:
         """Take note of a training batch; solve the decoder if it is time.
 
         Args:
@@ -223,11 +223,11 @@ class ClosedForm(nn.Module):
             with torch.autocast(device.type, enabled=False):
                 self._add_to_sums([[batch.to(device) for batch in step] for step in steps])
         if self.unit > MAX_UNIT:
-            for sums in (self.histories, self.codes, self.mass):
+            for sums in (self.histories, self.latents, self.mass):
                 sums /= self.unit
             self.gram /= self.unit.square()
             self.unit.fill_(1)
-        A = self.codes / self.mass
+        A = self.latents / self.mass
         A.diagonal().add_(self.ridge)
         factor, problem = torch.linalg.cholesky_ex(A)
         if problem:
@@ -237,7 +237,7 @@ class ClosedForm(nn.Module):
         self.inverse.copy_(torch.cholesky_inverse(factor))
         self._solved = None
 
-    def _add_to_sums(self, steps: Sequence[Sequence[Coded]]) -> None:
+    def _add_to_sums(self, steps: Sequence[Sequence[EncodedBatch]]) -> None:
         units = []
         for step in steps:
             users = sum(len(batch.rows) for batch in step)
@@ -253,10 +253,10 @@ class ClosedForm(nn.Module):
         # (S + D)'(S + D) - S'S with D = sum x z~', without a pass over S: D'S + S'D + D'D
         half = (weighted.T @ (before + rows @ self.histories)).double() / 2
         self.gram += half + half.T
-        self.codes += (weighted.T @ mean).double()
+        self.latents += (weighted.T @ mean).double()
         if batches[0].variance is not None:
             variance = torch.cat([batch.variance for batch in batches if batch.variance is not None])
-            self.codes.diagonal()[:-1] += weights @ variance.double()
+            self.latents.diagonal()[:-1] += weights @ variance.double()
         self.mass += weights.sum()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
@@ -265,7 +265,7 @@ class ClosedForm(nn.Module):
 
     @torch.no_grad()
     def write_to(self, output: OutputLayer) -> None:
-        """Solve for the codes so far, and write W~ into the output layer, for scoring.
+        """Solve for the latent representations so far, and write W~ into the output layer, for scoring.
 
         T is computed anew, so that rounding errors do not add up from epoch to epoch.
         """

@@ -27,8 +27,8 @@ EpochRow = dict[str, Any]
 class Figures(TypedDict, total=False):
     """The measured entries of a result; a failed or stopped run has only ``failed`` or ``stopped``.
 
-    ``cpu_seconds`` is the processor time of all threads once the data is prepared: unlike ``seconds`` it hardly
-    depends on what else the machine does.
+    ``cpu_seconds`` is the processor time of all threads once the data is prepared: unlike ``seconds`` it
+    hardly depends on what else the machine does.
     """
 
     failed: str

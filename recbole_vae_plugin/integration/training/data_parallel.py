@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recbole_vae_plugin.integration.distributed.ranks import ShardedBatches, gather_from_ranks
 from recbole_vae_plugin.integration.recommender import AutoEncoderRecommender
-from recbole_vae_plugin.nn.closed_form import Coded
+from recbole_vae_plugin.nn.closed_form import EncodedBatch
 from recbole_vae_plugin.settings.validation import refuse
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def loss_of_shards(loss: Loss, model: AutoEncoderRecommender, shards: ShardedBat
     return loss_of_shard
 
 
-def gather_codes(own: list[list[Coded]]) -> list[list[Coded]]:
+def gather_batches(own: list[list[EncodedBatch]]) -> list[list[EncodedBatch]]:
     """The batches of all ranks, step by step, for a decoder in closed form. All ranks must call it."""
     of_ranks = gather_from_ranks([[batch.to("cpu") for batch in step] for step in own])
     return [[batch for step in steps for batch in step] for steps in zip(*of_ranks)]

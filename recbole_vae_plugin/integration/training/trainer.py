@@ -26,7 +26,7 @@ from recbole_vae_plugin.integration.training.compatibility import check_compatib
 from recbole_vae_plugin.integration.training.data_parallel import (
     Loss,
     check_phases,
-    gather_codes,
+    gather_batches,
     joint_loss,
     loss_of_shards,
 )
@@ -81,7 +81,7 @@ class AutoEncoderTrainer(Trainer):
             keep_freed_memory()
         check_phases(model, config)
         if model.closed_form is not None and not config["single_spec"]:
-            model.closed_form.gather = gather_codes
+            model.closed_form.gather = gather_batches
         self._train_data: AbstractDataLoader | None = None
         #: from a checkpoint, until training starts
         self.resumed_random_states: list[RandomState] | None = None
