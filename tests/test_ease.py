@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import CONFIGS
+from histories import ITEMS, PENALTIES, USERS, interactions_of, square_roots_of_weights, uneven_histories
 from recbole.trainer import Trainer
 
 from recbole_vae_plugin.integration.config.keys import default_keys
@@ -22,33 +23,25 @@ from recbole_vae_plugin.settings.validation import number
 from recbole_vae_plugin.testing.contract import fit, scores_of
 from recbole_vae_plugin.testing.fixtures import interaction_of, users_of
 
-USERS, ITEMS = 60, 17
-
 
 @pytest.fixture
 def dense():
-    """Histories of long and short profiles; user 0 has nothing, nor has anybody item 0."""
-    generator = torch.Generator().manual_seed(3)
-    wanted = torch.rand(USERS, ITEMS, generator=generator) < torch.linspace(0.1, 0.7, USERS)[:, None]
-    wanted[0], wanted[:, 0] = False, False
-    return wanted.double()
+    return uneven_histories()
 
 
 @pytest.fixture
 def interactions(dense):
-    return Interactions(*dense.nonzero().T, USERS, ITEMS)
+    return interactions_of(dense)
 
 
 def solved_one_by_one(dense, reg_weight, dropout_prob, user_power):
     """Each item's regression on the other items, by least squares over stacked rows: no inverse, no
     closed form with a diagonal to be divided by."""
-    counts = dense.sum(1)
-    weights = torch.where(counts > 0, counts.clamp(min=1) ** -user_power, 0)
-    weights = weights / weights[counts > 0].mean()
+    roots = square_roots_of_weights(dense, user_power)
     B = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
     for item in range(ITEMS):
         others = [other for other in range(ITEMS) if other != item]
-        X, y = dense[:, others] * weights.sqrt()[:, None], dense[:, item] * weights.sqrt()
+        X, y = dense[:, others] * roots, dense[:, item] * roots[:, 0]
         dropped = dropout_prob / (1 - dropout_prob) * X.square().sum(0)
         ridge = torch.diag((reg_weight + dropped).sqrt())
         rows, targets = torch.cat([X, ridge]), torch.cat([y, torch.zeros(len(others), dtype=torch.float64)])
@@ -56,7 +49,7 @@ def solved_one_by_one(dense, reg_weight, dropout_prob, user_power):
     return B
 
 
-@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", [(5, 0, 0), (2, 0.5, 0), (1, 0.33, 0.5)])
+@pytest.mark.parametrize("reg_weight, dropout_prob, user_power", PENALTIES)
 @pytest.mark.parametrize("part", [2**24, 5 * ITEMS])
 @pytest.mark.parametrize("users, inverted", [(USERS, "items"), (9, "users")])
 def test_closed_form_is_the_regression_of_each_item_on_the_others(

@@ -38,9 +38,17 @@ VARIANTS = {
         "DAE",
         {"denoising": "none", "train_batch_size": 59},
     ),
-    "a sum over users": (
+    "a sum over users, and a sparse linear branch": (
         "VAESplit",
-        {"denoising": "none", "train_batch_size": 16, "kl_reduction": "sum", "anneal_cap": 0.3},
+        {
+            "denoising": "none",
+            "train_batch_size": 16,
+            "kl_reduction": "sum",
+            "anneal_cap": 0.3,
+            "linear_branch": "sparse_ease",
+            "linear_neighbors": 5,
+            "linear_reg_weight": 1.0,
+        },
     ),
     "averaged weights and a linear branch": (
         "DAE",

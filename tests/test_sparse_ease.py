@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from bundles import small_bundle
+from histories import ITEMS, PENALTIES, USERS, interactions_of, square_roots_of_weights, uneven_histories
 
 from recbole_vae_plugin.nn import sparse_ease as sparse_module
 from recbole_vae_plugin.nn.ease import ease
@@ -16,29 +17,20 @@ from recbole_vae_plugin.nn.sparse_ease import SparseEASE, sparse_ease
 from recbole_vae_plugin.serving.bundle import read_bundle, write_bundle
 from recbole_vae_plugin.testing.contract import fit
 
-USERS, ITEMS = 60, 17
-PENALTIES = [(5, 0, 0), (2, 0.5, 0), (1, 0.33, 0.5)]
-
 
 @pytest.fixture
 def dense():
-    """Histories of long and short profiles; user 0 has nothing, nor has anybody item 0."""
-    generator = torch.Generator().manual_seed(3)
-    wanted = torch.rand(USERS, ITEMS, generator=generator) < torch.linspace(0.1, 0.7, USERS)[:, None]
-    wanted[0], wanted[:, 0] = False, False
-    return wanted.double()
+    return uneven_histories()
 
 
 @pytest.fixture
 def interactions(dense):
-    return Interactions(*dense.nonzero().T, USERS, ITEMS)
+    return interactions_of(dense)
 
 
 def solved_on_neighbors(dense, n_neighbors, reg_weight, dropout_prob, user_power):
     """Each item's regression on the items with the highest correlations, by least squares."""
-    counts = dense.sum(1)
-    weights = torch.where(counts > 0, counts.clamp(min=1) ** -user_power, 0)
-    X = dense * (weights / weights[counts > 0].mean()).sqrt()[:, None]
+    X = dense * square_roots_of_weights(dense, user_power)
     gram = X.T @ X
     penalty = reg_weight + dropout_prob / (1 - dropout_prob) * gram.diagonal()
     B = torch.zeros(ITEMS, ITEMS, dtype=torch.float64)
@@ -182,7 +174,7 @@ def test_a_weight_that_float32_cannot_hold_is_refused(interactions):
 
 def test_without_regularisation_items_that_always_come_together_are_refused(dense):
     dense[:, 4] = dense[:, 5] = dense[:, 6]
-    together = Interactions(*dense.nonzero().T, USERS, ITEMS)
+    together = interactions_of(dense)
     with pytest.raises(ValueError, match="linear_reg_weight is too small"):
         sparse_ease(together, 4, 0, 0, 0)
 
