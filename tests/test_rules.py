@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from recbole_vae_plugin.nn.likelihoods import LIKELIHOODS
-from recbole_vae_plugin.nn.rules import KL_SHARE, RULES, TrainingData, null_loss
+from recbole_vae_plugin.nn.rules import KL_SHARE, KL_SHARES, RULES, TrainingData, null_loss
 from recbole_vae_plugin.testing.fixtures import BLOCK_USERS, BLOCKS
 
 OPEN = {"train_batch_size": None, "epochs": None, "eval_step": None, "stopping_step": None}
@@ -83,6 +83,8 @@ def test_the_weight_of_the_kl_term_is_a_share_of_the_null_loss():
     assert an_item == pytest.approx(whole / 20)
     longer = data_of(users=300, length=40)
     assert RULES["anneal_cap"](longer, config) == pytest.approx(2 * whole)
+    squared = RULES["anneal_cap"](data, {**config, "loss_type": "MSE"})
+    assert squared == pytest.approx(KL_SHARES["MSE"] * null_loss(LIKELIHOODS.build("MSE", config), data))
 
 
 def test_the_linear_branch_suits_the_catalogue():

@@ -157,8 +157,8 @@ class KLSettings:
     anneal_cap: float = setting(
         None,
         Optional(Number(0)),
-        "The maximum weight of the KL term; ~: 7e-4 of the loss of the null model, whose scores are the same "
-        "for all users.",
+        "The maximum weight of the KL term; ~: 7e-4 (with MSE 1.6e-4) of the loss of the null model, whose "
+        "scores are the same for all users.",
         before=0.2,
     )
     total_anneal_steps: int | None = setting(
