@@ -151,6 +151,12 @@ class TestInABrowser:
         first.find_element("css selector", "option[value=Pop]").click()
         assert "0 better, 0 worse, 50 equal" in self.texts(shown, title)[0]
 
+    def test_another_cost_can_be_chosen(self, shown):
+        title = ".chart[data-chart=costs] .xtitle"
+        assert self.texts(shown, title) == ["s per run, data prepared"]
+        shown.find_element("css selector", "[data-role=cost] option[value=parameters]").click()
+        assert self.texts(shown, title) == ["parameters"]
+
     def test_a_phone_scrolls_the_table_and_not_the_page(self, shown):
         shown.set_window_size(500, 900)
         shown.refresh()

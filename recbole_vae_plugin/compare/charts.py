@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from recbole_vae_plugin.compare.costs import mean_costs
 from recbole_vae_plugin.compare.statistics import mean_per_user
 from recbole_vae_plugin.compare.tables import Comparison, main_metric
 
@@ -32,16 +33,14 @@ def chart_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
     table = pd.DataFrame(columns)
     if len(table) > MAX_USERS:
         table = table.sample(MAX_USERS, random_state=0)
-    seconds = mean_costs(comparison, dataset)["s per run, data prepared"]
+    costs = mean_costs(comparison, dataset)
     main = summary[summary["metric"] == metric].set_index("method")
     return {
         "metric": metric,
         "baseline": results.experiment["baseline"],
         "summary": summary[["method", "metric", "mean", "low", "high"]].to_dict("records"),
-        "time": [
-            {"method": method, "seconds": seconds[method], "mean": main.loc[method, "mean"]}
-            for method in main.index
-        ],
+        "quality": main["mean"].to_dict(),
+        "costs": {name: costs[name].to_dict() for name in costs},
         "curves": learning_curves(comparison, dataset),
         "monitored": MONITORED,
         "users": {method: table[method].round(4).tolist() for method in table},
@@ -64,19 +63,3 @@ def learning_curves(comparison: Comparison, dataset: str) -> list[dict[str, Any]
                 entry[name] = run[column].tolist()
         entries.append(entry)
     return entries
-
-
-def mean_costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
-    """Mean seconds, memory and parameters of each method's runs; methods are the index."""
-    runs = comparison.results.finished()
-    runs = runs[runs["dataset"] == dataset]
-    # the first run on a split also prepares the data of the others
-    runs = runs.assign(seconds=runs["seconds"] - runs["prepare_seconds"])
-    names = {
-        "train_seconds": "s per training epoch",
-        "eval_seconds": "s per evaluation",
-        "seconds": "s per run, data prepared",
-        "peak_memory": "peak MiB",
-        "parameters": "parameters",
-    }
-    return runs.groupby("method")[[*names]].mean().astype(float).rename(columns=names)

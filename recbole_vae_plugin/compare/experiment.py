@@ -27,6 +27,7 @@ from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file
 from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import one_of, refuse
+from recbole_vae_plugin.system.installation import require
 
 KEYS = {
     "name": "what the experiment is called; by default the name of its file",
@@ -40,6 +41,7 @@ KEYS = {
     "valid_metric": "the metric of early stopping and of the verdicts",
     "settings": "keys for all methods",
     "checkpoints": "whether to keep the best checkpoint of each run",
+    "energy": "whether CodeCarbon estimates the energy of each run",
 }
 
 
@@ -66,6 +68,7 @@ class Experiment:
     valid_metric: str
     settings: dict
     checkpoints: bool
+    energy: bool = False
 
     @classmethod
     def read(cls, file: str) -> Experiment:
@@ -98,6 +101,7 @@ class Experiment:
             **read_evaluation(given),
             settings=settings,
             checkpoints=boolean("checkpoints", given.get("checkpoints", False)),
+            energy=boolean("energy", given.get("energy", False)),
         )
 
     def runs(self) -> Iterator[Run]:
@@ -123,6 +127,8 @@ class Experiment:
         """
         from recbole_vae_plugin.integration.training.quick_start import config_of
 
+        if self.energy:
+            require("energy", "codecarbon", "energy")
         checks.check_evaluation({"metrics": self.metrics})
         if len({metric.lower() for metric in self.metrics}) < len(self.metrics):
             refuse("metrics", self.metrics, "a list without repetitions")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from recbole_vae_plugin.compare.charts import mean_costs
+from recbole_vae_plugin.compare.costs import MEMORY, SECONDS, mean_costs
 from recbole_vae_plugin.compare.directions import lower_is_better
 from recbole_vae_plugin.compare.markup import MARKDOWN, markdown_table
 from recbole_vae_plugin.compare.tables import Comparison, main_metric
@@ -45,8 +45,8 @@ def league(comparison: Comparison) -> pd.DataFrame:
             "mean rank": ranks.mean(axis=1),
             "mean loss": losses.mean(axis=1),
             "largest loss": losses.max(axis=1),
-            "seconds": every_cost["s per run, data prepared"].sum(),
-            "peak MiB": every_cost["peak MiB"].max(),
+            "seconds": every_cost[SECONDS].sum(),
+            "peak MiB": every_cost[MEMORY].max(),
         }
     ).sort_values(["data sets", "mean rank"], ascending=[False, True], kind="stable")
 

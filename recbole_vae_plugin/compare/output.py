@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 
+from recbole_vae_plugin.compare.costs import all_costs, cost_cells, cost_legend
 from recbole_vae_plugin.compare.league import league, league_legend, league_markdown
 from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, latex_table, markdown_table
 from recbole_vae_plugin.compare.tables import Comparison, legend, table_cells
@@ -20,6 +21,8 @@ def markdown(comparison: Comparison) -> str:
     for dataset in comparison.results.experiment["datasets"]:
         table = markdown_table(*table_cells(comparison, dataset, MARKDOWN))
         parts += [f"## {dataset}", table, legend(comparison, dataset)]
+        if len((costs := cost_cells(comparison, dataset, MARKDOWN))[1]):
+            parts += ["### Costs", markdown_table(*costs), cost_legend(comparison, dataset)]
     if comparison.summary["dataset"].nunique() > 1:
         parts += ["## All data sets", league_markdown(comparison), league_legend(comparison)]
     if verdicts := comparison.verdicts():
@@ -66,11 +69,12 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """The experiment, the environments, :func:`statistics_table` and the failures as JSON."""
+    """The experiment, the environments, :func:`statistics_table`, the costs and the failures as JSON."""
     content = {
         "experiment": comparison.results.experiment,
         "environments": comparison.results.environments,
         "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
+        "costs": json.loads(all_costs(comparison).to_json(orient="records", double_precision=10)),
         "failures": comparison.failures(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -88,6 +92,7 @@ def write_all(comparison: Comparison) -> None:
         "environment.json": json.dumps(results.environments, indent=1),
         "table.md": markdown(comparison),
         "statistics.csv": as_csv(comparison),
+        "costs.csv": all_costs(comparison).to_csv(index=False),
     }
     if comparison.summary["dataset"].nunique() > 1:
         texts["league.csv"] = league(comparison).to_csv()

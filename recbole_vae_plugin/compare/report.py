@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from recbole_vae_plugin.compare.charts import MONITORED, chart_data, mean_costs
+from recbole_vae_plugin.compare.charts import MONITORED, chart_data
+from recbole_vae_plugin.compare.costs import SECONDS, cost_legend, cost_text, mean_costs
 from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
@@ -67,7 +68,9 @@ def section_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
         "dataset": dataset,
         "header": ["method", *map(with_arrow, comparison.metrics), *cost.columns],
         "rows": table_rows(comparison, dataset, cost),
-        "legend": legend(comparison, dataset),
+        "legend": f"{legend(comparison, dataset)} {cost_legend(comparison, dataset)}",
+        "costs": list(cost),
+        "first_cost": SECONDS,
         "differences": [
             each for each in comparison.differences if (each.dataset, each.metric) == (dataset, metric)
         ],
@@ -99,8 +102,7 @@ def table_rows(comparison: Comparison, dataset: str, cost: pd.DataFrame) -> dict
             deviation = "" if math.isnan(row.deviation) else f"{row.deviation:.4f}"
             rank = {1: "best", 2: "second"}.get(ranks.loc[method, row.metric], "")
             entries.append(Cell(row.mean, f"{row.mean:.4f}{mark}", rank, deviation))
-        for value in cost.loc[method]:
-            entries.append(Cell(value, f"{value:,.{0 if value >= 100 else 2}f}"))
+        entries += [Cell(value, cost_text(name, value)) for name, value in cost.loc[method].items()]
         rows[method] = entries
     return rows
 

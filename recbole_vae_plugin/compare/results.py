@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
     """The content of ``experiment.yaml`` in a results folder.
 
     Args:
-        names: keys that it must have; by default exactly those of an experiment.
+        names: keys that it must have; by default exactly those of an experiment, of which what
+            earlier versions did not write is added.
 
     Raises:
         Damaged: the file is not a complete experiment.
@@ -38,12 +39,19 @@ def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
     except (yaml.YAMLError, ValueError) as problem:
         raise Damaged(f"{file} is damaged: {' '.join(str(problem).split())}") from problem
     all_names = {each.name for each in fields(Experiment)}
+    if names is None and isinstance(content, dict):
+        content = {**later_keys(), **content}
     complete = isinstance(content, dict) and (
         content.keys() == all_names if names is None else content.keys() >= set(names)
     )
     if not complete:
         raise Damaged(f"{file} is damaged: it should have the keys {', '.join(sorted(names or all_names))}")
     return content
+
+
+def later_keys() -> dict[str, Any]:
+    """The keys of an experiment that earlier versions did not write, with their defaults."""
+    return {each.name: each.default for each in fields(Experiment) if each.default is not MISSING}
 
 
 @dataclass(frozen=True)

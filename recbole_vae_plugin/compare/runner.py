@@ -141,7 +141,9 @@ def _run_all(plan: Plan, jobs: int, bar: tqdm) -> None:
         return True
 
     jobs = max(1, min(jobs, len(plan.to_run)))
-    with Pool(plan.folder / RUNS, jobs, show, keep_checkpoint=plan.experiment.checkpoints) as pool:
+    experiment = plan.experiment
+    options = {"keep_checkpoint": experiment.checkpoints, "energy": experiment.energy}
+    with Pool(plan.folder / RUNS, jobs, show, **options) as pool:
         for run in plan.to_run:
             pool.submit(run)
         for run, result in pool.results():

@@ -20,6 +20,7 @@ import yaml
 
 from recbole_vae_plugin.integration.data.prepared import PreparedData
 from recbole_vae_plugin.integration.training.quick_start import QuickStart
+from recbole_vae_plugin.runs.energy import EnergyMeter, estimated_by
 from recbole_vae_plugin.runs.files import (
     CHECKPOINT,
     CONFIG,
@@ -54,6 +55,7 @@ def execute(
     on_epoch: Callable[[EpochRow], None],
     keep_checkpoint: bool = False,
     test: bool = True,
+    energy: bool = False,
 ) -> Result:
     """Execute a run in the working directory ``folder`` and write its files there.
 
@@ -65,6 +67,7 @@ def execute(
             stop the run.
         test: whether to evaluate on the test data. If not, there is no ``users.csv.gz`` and no ``test``
             in the result.
+        energy: whether to have CodeCarbon estimate the energy from the built model to the test.
 
     Returns:
         The content of ``result.json``.
@@ -75,15 +78,22 @@ def execute(
     logger = logging.getLogger()
     logger.handlers, logger.level = [handler], logging.INFO
     figures: Figures = {}
+    meter: EnergyMeter | None = None
     begin = perf_counter()
     try:
-        figures = train_and_test(run, data, on_epoch, keep_checkpoint, test)
+        if energy:
+            meter = EnergyMeter()
+        # what the meter needs to detect the hardware is not the run's
+        begin = perf_counter()
+        figures = train_and_test(run, data, on_epoch, keep_checkpoint, test, meter)
     except Stopped:
         figures["stopped"] = True
     except Exception as problem:
         logger.error(traceback.format_exc())
         figures["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
     finally:
+        if meter:
+            meter.close()
         shutil.rmtree("saved", ignore_errors=True)
         handler.close()
         logger.handlers = []
@@ -119,6 +129,7 @@ def train_and_test(
     on_epoch: Callable[[EpochRow], None],
     keep_checkpoint: bool,
     test: bool,
+    meter: EnergyMeter | None,
 ) -> Figures:
     """Train, test and measure; write all files except the result."""
     steps = QuickStart({**run.settings, "checkpoint_dir": "saved"}, run.split_seed, run.model_seed)
@@ -127,6 +138,8 @@ def train_and_test(
     # some keys are set from the data
     write_config(steps)
     reset_peak_memory()
+    if meter:
+        meter.start()
     cpu_begin = process_time()
     build_seconds = seconds_of(steps.build)
     flops = steps.flops()
@@ -137,6 +150,8 @@ def train_and_test(
     if test:
         tested["test"], users = steps.test()
         pd.DataFrame(users).to_csv(USERS, index=False)
+    cpu_seconds = process_time() - cpu_begin
+    used: Figures = {"energy_wh": meter.stop(), "energy_by": estimated_by()} if meter else {}
     pd.DataFrame(epochs, columns=None if epochs else ["epoch"]).to_csv(CURVE, index=False)
     if keep_checkpoint:
         os.replace(steps.checkpoint, CHECKPOINT)
@@ -146,7 +161,8 @@ def train_and_test(
         **tested,
         "epochs": len(epochs),
         "best_epoch": steps.best_epoch(epochs),
-        "cpu_seconds": process_time() - cpu_begin,
+        "cpu_seconds": cpu_seconds,
+        **used,
         "prepare_seconds": prepare_seconds,
         "build_seconds": build_seconds,
         "train_seconds": mean_of("train_seconds", epochs),

@@ -28,7 +28,8 @@ class Figures(TypedDict, total=False):
     """The measured entries of a result; a failed or stopped run has only ``failed`` or ``stopped``.
 
     ``cpu_seconds`` is the processor time of all threads once the data is prepared: unlike ``seconds`` it
-    hardly depends on what else the machine does.
+    hardly depends on what else the machine does. ``energy_wh`` is that of the same span in watt-hours, as
+    estimated by ``energy_by``.
     """
 
     failed: str
@@ -48,6 +49,8 @@ class Figures(TypedDict, total=False):
     eval_gpu_memory: float
     parameters: int
     flops: float
+    energy_wh: float | None
+    energy_by: str
     threads: int
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from importlib import metadata, util
 
+from recbole_vae_plugin.settings.validation import Refused
+
 PACKAGE = "recbole-vae-plugin"
 INSTALL_RECBOLE = "pip install --no-deps recbole==1.2.1"
 INSTALL_TRAINING = f'pip install "{PACKAGE}[train]" && {INSTALL_RECBOLE}'
@@ -48,6 +50,24 @@ def _is_installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
+
+
+def require(key: str, library: str, extra: str) -> None:
+    """Refuse a key that needs a library which is not installed.
+
+    Args:
+        key: the key that was set.
+        library: the name by which it is imported.
+        extra: the extra of this package that installs it.
+
+    Raises:
+        Refused: it is missing; the message has the command that installs it.
+    """
+    if util.find_spec(library) is None:
+        raise Refused(
+            f'{key}: needs {library}, which is not installed; run: pip install "{PACKAGE}[{extra}]", or set '
+            f"{key}: false"
+        )
 
 
 def is_for_serving() -> bool:
