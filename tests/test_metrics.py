@@ -73,7 +73,7 @@ def expected_metrics(run) -> dict[str, float]:
     ranks = np.arange(n - (shown > 0).sum() + 1, n + 1)
     expected[f"itemcoverage@{K}"] = (shown > 0).sum() / n
     expected[f"averagepopularity@{K}"] = float(np.mean([popularity[items].mean() for items in lists]))
-    expected[f"shannonentropy@{K}"] = float(-(share * np.log(share)).sum() / len(share))
+    expected[f"shannonentropy@{K}"] = float(-(share * np.log(share)).sum())
     expected[f"giniindex@{K}"] = float(
         ((2 * ranks - n - 1) * np.sort(shown[shown > 0])).sum() / shown.sum() / n
     )

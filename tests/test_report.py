@@ -27,7 +27,14 @@ def comparison(monkeypatch) -> Comparison:
         for seed in (1, 2):
             labels = {"dataset": "toy", "method": method, "split_seed": 1, "model_seed": seed}
             names = [f"u{user}" for user in range(50)]
-            values = {"user": names, "ndcg@10": level + random.normal(0, 0.05, 50), "recall@10": level}
+            lengths, recall = np.arange(50), {f"recall_q{n}@10": level for n in (1, 2, 3, 4)}
+            values = {
+                "user": names,
+                "history": lengths,
+                **recall,
+                "ndcg@10": level + random.normal(0, 0.05, 50),
+                "recall@10": level,
+            }
             users.append(pd.DataFrame({**labels, **values}))
             epochs = pd.DataFrame({**labels, "epoch": range(5), "valid_ndcg@10": level * np.arange(5) / 5})
             if method == "VAE":
@@ -129,7 +136,7 @@ class TestInABrowser:
         assert [entry["message"] for entry in shown.get_log("browser")] == []
         charts = shown.find_elements("css selector", ".chart")
         drawn = shown.find_elements("css selector", ".overplot .trace path")
-        assert len(charts) == 8 and len(drawn) >= len(charts)
+        assert len(charts) == 9 and len(drawn) >= len(charts)
         assert all(chart.find_elements("css selector", "svg.main-svg") for chart in charts)
 
     def test_a_click_sorts_and_another_turns_round(self, shown):
@@ -156,6 +163,13 @@ class TestInABrowser:
         assert self.texts(shown, title) == ["s per run, data prepared"]
         shown.find_element("css selector", "[data-role=cost] option[value=parameters]").click()
         assert self.texts(shown, title) == ["parameters"]
+
+    def test_groups_of_items_can_be_chosen(self, shown):
+        axis = ".chart[data-chart=groups] .ytitle"
+        assert self.texts(shown, axis) == ["difference in ndcg@10"]
+        choice = shown.find_element("css selector", "[data-role=groups]")
+        choice.find_elements("css selector", "option")[1].click()
+        assert self.texts(shown, axis) == ["difference in recall@10"]
 
     def test_a_phone_scrolls_the_table_and_not_the_page(self, shown):
         shown.set_window_size(500, 900)

@@ -41,10 +41,18 @@ def chart_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
         "summary": summary[["method", "metric", "mean", "low", "high"]].to_dict("records"),
         "quality": main["mean"].to_dict(),
         "costs": {name: costs[name].to_dict() for name in costs},
+        "groups": groups_data(comparison, dataset),
         "curves": learning_curves(comparison, dataset),
         "monitored": MONITORED,
         "users": {method: table[method].round(4).tolist() for method in table},
     }
+
+
+def groups_data(comparison: Comparison, dataset: str) -> list[dict[str, Any]]:
+    """The differences from the baseline in each group."""
+    groups = comparison.groups[comparison.groups["dataset"] == dataset]
+    columns = ["groups", "group", "metric", "method", "difference", "low", "high"]
+    return groups[columns].dropna(subset="difference").to_dict("records")
 
 
 def learning_curves(comparison: Comparison, dataset: str) -> list[dict[str, Any]]:

@@ -7,9 +7,10 @@ import json
 import pandas as pd
 
 from recbole_vae_plugin.compare.costs import all_costs, cost_cells, cost_legend
+from recbole_vae_plugin.compare.groups import group_cells, group_legend
 from recbole_vae_plugin.compare.league import league, league_legend, league_markdown
 from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, latex_table, markdown_table
-from recbole_vae_plugin.compare.tables import Comparison, legend, table_cells
+from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, table_cells
 from recbole_vae_plugin.system.atomic import replacing, write_text
 
 
@@ -23,6 +24,11 @@ def markdown(comparison: Comparison) -> str:
         parts += [f"## {dataset}", table, legend(comparison, dataset)]
         if len((costs := cost_cells(comparison, dataset, MARKDOWN))[1]):
             parts += ["### Costs", markdown_table(*costs), cost_legend(comparison, dataset)]
+        if dataset in set(comparison.groups["dataset"]):
+            baseline = comparison.results.experiment["baseline"]
+            groups = group_cells(comparison.groups, dataset, MARKDOWN, MARK)
+            caption = group_legend(comparison.groups, dataset, baseline, MARK)
+            parts += ["### For whom", markdown_table(*groups), caption]
     if comparison.summary["dataset"].nunique() > 1:
         parts += ["## All data sets", league_markdown(comparison), league_legend(comparison)]
     if verdicts := comparison.verdicts():
@@ -69,12 +75,13 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """The experiment, the environments, :func:`statistics_table`, the costs and the failures as JSON."""
+    """The experiment, the environments, :func:`statistics_table`, costs, groups and failures as JSON."""
     content = {
         "experiment": comparison.results.experiment,
         "environments": comparison.results.environments,
         "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
         "costs": json.loads(all_costs(comparison).to_json(orient="records", double_precision=10)),
+        "groups": json.loads(comparison.groups.to_json(orient="records", double_precision=10)),
         "failures": comparison.failures(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -93,6 +100,7 @@ def write_all(comparison: Comparison) -> None:
         "table.md": markdown(comparison),
         "statistics.csv": as_csv(comparison),
         "costs.csv": all_costs(comparison).to_csv(index=False),
+        "groups.csv": comparison.groups.to_csv(index=False),
     }
     if comparison.summary["dataset"].nunique() > 1:
         texts["league.csv"] = league(comparison).to_csv()

@@ -14,6 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 from recbole_vae_plugin.compare.charts import MONITORED, chart_data
 from recbole_vae_plugin.compare.costs import SECONDS, cost_legend, cost_text, mean_costs
 from recbole_vae_plugin.compare.directions import with_arrow
+from recbole_vae_plugin.compare.groups import group_legend
 from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
 from recbole_vae_plugin.nn.monitor import has_collapsed
 from recbole_vae_plugin.settings.validation import Refused
@@ -64,6 +65,8 @@ def environment_line(environment: dict) -> str:
 def section_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
     """The values of the template for the section of one data set."""
     metric, cost = main_metric(comparison.results), mean_costs(comparison, dataset)
+    baseline = comparison.results.experiment["baseline"]
+    of_groups = comparison.groups[comparison.groups["dataset"] == dataset].dropna(subset="difference")
     return {
         "dataset": dataset,
         "header": ["method", *map(with_arrow, comparison.metrics), *cost.columns],
@@ -76,6 +79,8 @@ def section_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
         ],
         "warnings": collapse_warnings(comparison, dataset),
         "metrics": comparison.metrics,
+        "groups": list(of_groups["groups"].unique()),
+        "group_legend": group_legend(of_groups, dataset, baseline, MARK),
         "monitored": [name for name in MONITORED if name in comparison.results.curves],
     }
 

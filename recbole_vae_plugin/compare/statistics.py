@@ -32,7 +32,8 @@ class Difference:
         difference: mean over users of method minus baseline.
         low, high: bounds of its bootstrap 95% interval over users.
         t_p, wilcoxon_p: two-sided p-values of the paired tests over users.
-        users: users with a value from both.
+        users: users with a value from both; without any, as for ItemCoverage, ``difference`` is the mean over
+            pairs of runs, and what is over users is NaN.
         runs: pairs of runs; wins: those in which the method is better.
         run_deviation: standard deviation of the difference over the pairs; NaN for one pair.
         run_p: two-sided p-value of the paired t-test over the pairs; NaN for one pair.
@@ -61,7 +62,8 @@ class Difference:
     @property
     def p(self) -> float:
         """The p-value before the correction."""
-        return self.t_p if math.isnan(self.run_p) else max(self.t_p, self.run_p)
+        # fmax: the other one where one is NaN
+        return float(np.fmax(self.t_p, self.run_p))
 
     @property
     def significant(self) -> bool:
@@ -71,10 +73,9 @@ class Difference:
     @property
     def verdict(self) -> str:
         """The finding as a sentence."""
-        evidence = (
-            f"95% interval over users [{self.low:+.4f}, {self.high:+.4f}], adjusted p = "
-            f"{p_value(self.p_adjusted)}"
-        )
+        evidence = f"adjusted p = {p_value(self.p_adjusted)}"
+        if self.users:
+            evidence = f"95% interval over users [{self.low:+.4f}, {self.high:+.4f}], {evidence}"
         if self.runs > 1:
             evidence += f", better in {self.wins} of {self.runs} pairs of runs"
         if self.significant:
@@ -185,10 +186,87 @@ def difference(
         wilcoxon_p=wilcoxon(gaps),
         users=len(gaps),
         runs=len(of_runs),
-        wins=int(((of_runs < 0) if lower_is_better(metric) else (of_runs > 0)).sum()),
+        wins=wins(of_runs, metric),
         run_deviation=float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else math.nan,
         run_p=paired_t(of_runs),
     )
+
+
+def difference_of_runs(
+    dataset: str, metric: str, names: tuple[str, str], ours: pd.Series, theirs: pd.Series
+) -> Difference | None:
+    """Compare one method with the baseline in a metric that is not a mean over users.
+
+    Args:
+        names: of the method and the baseline.
+        ours: (split seed, model seed) -> the method's value.
+        theirs: the baseline's.
+
+    Returns:
+        ``None`` where no test is possible: without a spread between two or more independent pairs of runs.
+    """
+    gaps = independent(ours, theirs)
+    if len(gaps) < 2 or (np.ptp(gaps) <= ROUNDING < np.abs(gaps).max()):
+        return None
+    return Difference(
+        dataset=dataset,
+        metric=metric,
+        method=names[0],
+        baseline=names[1],
+        difference=float(gaps.mean()),
+        low=math.nan,
+        high=math.nan,
+        t_p=math.nan,
+        wilcoxon_p=math.nan,
+        users=0,
+        runs=len(gaps),
+        wins=wins(gaps, metric),
+        run_deviation=float(np.std(gaps, ddof=1)),
+        run_p=paired_t(gaps),
+    )
+
+
+def independent(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
+    """Differences of pairs of runs; where the methods do not depend on the model seed, of splits."""
+    by_split = [runs.groupby("split_seed") for runs in (ours, theirs)]
+    if all((runs.max() - runs.min()).max() <= ROUNDING for runs in by_split):
+        ours, theirs = (runs.mean() for runs in by_split)
+        return (ours - theirs).dropna().to_numpy()
+    return pair_runs(ours, theirs)
+
+
+def wins(gaps: np.ndarray, metric: str) -> int:
+    """The number of pairs of runs in which the method is better."""
+    return int(((gaps < 0) if lower_is_better(metric) else (gaps > 0)).sum())
+
+
+def differences_of_runs(runs: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
+    """As :func:`differences`, for metrics that are not means over users, where there are several runs.
+
+    Args:
+        runs: the finished runs, as ``Results.finished()``.
+        metrics: of which ``runs`` has ``test_<metric>``.
+    """
+    found: list[Difference] = []
+    for dataset, of_dataset in runs.groupby("dataset", sort=False):
+        groups = dict(iter(of_dataset.set_index(RUN).groupby("method", sort=False)))
+        theirs = groups.pop(baseline, None)
+        if theirs is None:
+            continue
+        for metric in metrics:
+            column = f"test_{metric}"
+            tested = [
+                difference_of_runs(dataset, metric, (label, baseline), ours[column], theirs[column])
+                for label, ours in groups.items()
+            ]
+            found += corrected([each for each in tested if each is not None])
+    return found
+
+
+def corrected(family: Sequence[Difference]) -> list[Difference]:
+    """The differences with p-values after Holm's correction for their number."""
+    adjusted = zip(holm([each.p for each in family]), holm([each.wilcoxon_p for each in family]))
+    return [replace(each, p_adjusted=p, wilcoxon_p_adjusted=w) for each, (p, w) in zip(family, adjusted)]
 
 
 def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
@@ -207,13 +285,12 @@ def differences(users: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> l
         if theirs is None:
             continue
         for metric in metrics:
-            family = [
-                difference(dataset, metric, (label, baseline), ours, theirs) for label, ours in groups.items()
-            ]
-            adjusted = zip(holm([d.p for d in family]), holm([d.wilcoxon_p for d in family]))
-            found += [
-                replace(each, p_adjusted=p, wilcoxon_p_adjusted=w) for each, (p, w) in zip(family, adjusted)
-            ]
+            found += corrected(
+                [
+                    difference(dataset, metric, (label, baseline), ours, theirs)
+                    for label, ours in groups.items()
+                ]
+            )
     return found
 
 

@@ -7,9 +7,10 @@ import math
 import pandas as pd
 
 from recbole_vae_plugin.compare.directions import lower_is_better, with_arrow
+from recbole_vae_plugin.compare.groups import group_table
 from recbole_vae_plugin.compare.markup import Markup
 from recbole_vae_plugin.compare.results import Results
-from recbole_vae_plugin.compare.statistics import Difference, differences, summary
+from recbole_vae_plugin.compare.statistics import Difference, differences, differences_of_runs, summary
 
 #: Marks a significant difference from the baseline.
 MARK = "*"
@@ -33,6 +34,8 @@ class Comparison:
     Attributes:
         summary: see :func:`~recbole_vae_plugin.compare.statistics.summary`.
         differences: each method against the baseline, in every metric.
+        groups: the same for groups of users and of items, see
+            :func:`~recbole_vae_plugin.compare.groups.group_table`.
     """
 
     def __init__(self, results: Results) -> None:
@@ -40,7 +43,10 @@ class Comparison:
         self.metrics = metric_names(results)
         self.summary = summary(results.finished(), results.users, self.metrics)
         tested = [metric for metric in self.metrics if metric in results.users]
-        self.differences = differences(results.users, results.experiment["baseline"], tested)
+        baseline, untested = results.experiment["baseline"], [m for m in self.metrics if m not in tested]
+        self.differences = differences(results.users, baseline, tested)
+        self.differences += differences_of_runs(results.finished(), baseline, untested)
+        self.groups = group_table(results.users, baseline, main_metric(results))
 
     def difference(self, dataset: str, method: str, metric: str) -> Difference | None:
         """The difference from the baseline; ``None`` if it was not tested."""
@@ -59,13 +65,14 @@ class Comparison:
     def verdicts(self) -> list[str]:
         """One sentence per method and data set, in the metric of early stopping."""
         metric = main_metric(self.results)
-        if metric not in self.results.users:
-            return [f"{metric} is not a mean over users, so it is not tested"]
-        return [
+        verdicts = [
             f"{each.method} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
             for each in self.differences
             if each.metric == metric
         ]
+        if metric not in self.results.users and not verdicts:
+            return [f"{metric} is not a mean over users, and there are too few runs to test it over these"]
+        return verdicts
 
     def failures(self) -> list[str]:
         """One line for each run that failed."""
@@ -118,5 +125,6 @@ def legend(comparison: Comparison, dataset: str) -> str:
         f"Test metrics, mean ± standard deviation over {splits} split(s) x {seeds} model seed(s); ↑ higher, "
         "↓ lower is better; best in bold, second underlined; "
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
-        "paired t-test over users and, where there are several, over runs."
+        "paired t-test over users and, where there are several, over runs; metrics that are not means over "
+        "users are tested over runs alone."
     )

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
     from recbole.data.interaction import Interaction
 
 
+def is_relevant(top: Tensor, positive_u: Tensor, positive_i: Tensor, n_items: int) -> Tensor:
+    """Which recommended items are relevant, bool ``[B, k]``.
+
+    Args:
+        top: int64 ``[B, k]``, the recommended items.
+        positive_u: int64, the row of each relevant item, on the same device.
+        positive_i: int64, the relevant items.
+    """
+    rows = torch.arange(len(top), device=top.device)[:, None]
+    relevant_pairs = (positive_u * n_items + positive_i).sort().values
+    pairs = rows * n_items + top
+    positions = torch.searchsorted(relevant_pairs, pairs).clamp_(max=len(relevant_pairs) - 1)
+    return relevant_pairs[positions] == pairs
+
+
 class UserCollector(Collector):
     """RecBole's collector; if the metrics only need the top k, it does not rank the other items."""
 
@@ -39,10 +54,6 @@ class UserCollector(Collector):
         if need("rec.topk"):
             users, width = scores_tensor.shape
             positive_u, positive_i = positive_u.to(top.device), positive_i.to(top.device)
-            rows = torch.arange(users, device=top.device)[:, None]
-            relevant_pairs = (positive_u * width + positive_i).sort().values
-            pairs = rows * width + top
-            positions = torch.searchsorted(relevant_pairs, pairs).clamp_(max=len(relevant_pairs) - 1)
-            hits = relevant_pairs[positions] == pairs
+            hits = is_relevant(top, positive_u, positive_i, width)
             n_relevant = positive_u.bincount(minlength=users)[:, None]
             self.data_struct.update_tensor("rec.topk", torch.cat([hits.int(), n_relevant.int()], dim=1))

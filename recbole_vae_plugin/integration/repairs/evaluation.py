@@ -86,6 +86,37 @@ def return_results_as_plain_numbers(patch: Patch, evaluator: ModuleType) -> None
         return type(result)((metric, float(value)) for metric, value in result.items())
 
 
+@repair("recbole.evaluator.metrics", replaces={"ShannonEntropy.get_entropy": "e8cadb44"})
+def sum_the_terms_of_the_entropy(patch: Patch, metrics: ModuleType) -> None:
+    """RecBole divides ShannonEntropy by the number of distinct recommended items, so that it falls as more
+    items are recommended (pull request 2165)."""
+    import numpy as np
+
+    def get_entropy(self: Any, item_matrix: np.ndarray) -> float:
+        _, counts = np.unique(item_matrix, return_counts=True)
+        shares = counts / counts.sum()
+        return float(-(shares * np.log(shares)).sum())
+
+    patch.replace("ShannonEntropy.get_entropy", get_entropy)
+
+
+@repair("recbole.evaluator.metrics", replaces={"TailPercentage.get_tail": "3fb2497f"})
+def look_up_tail_items_at_once(patch: Patch, metrics: ModuleType) -> None:
+    """RecBole searches a list of the tail items for each recommended one, which takes minutes with large
+    catalogues."""
+    import numpy as np
+
+    def get_tail(self: Any, item_matrix: np.ndarray, count_items: dict[int, int]) -> np.ndarray:
+        if self.tail > 1:
+            tail_items = [item for item, count in count_items.items() if count <= self.tail]
+        else:
+            by_count = sorted(count_items, key=lambda item: (count_items[item], item))
+            tail_items = by_count[: max(int(len(by_count) * self.tail), 1)]
+        return np.isin(item_matrix, tail_items).astype(item_matrix.dtype)
+
+    patch.replace("TailPercentage.get_tail", get_tail)
+
+
 def check_lists(config: Config, dataset: Dataset) -> None:
     """Refuse recommendation lists longer than the catalogue."""
     items = dataset.item_num - 1  # without the padding

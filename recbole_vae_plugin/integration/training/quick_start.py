@@ -14,6 +14,11 @@ from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.integration.data.prepared import PreparedData
+from recbole_vae_plugin.integration.training.groups import (
+    history_lengths,
+    popularity_quartiles,
+    recall_by_popularity,
+)
 from recbole_vae_plugin.integration.training.recording import EpochRecorder, evaluated_users, values_of_users
 
 
@@ -84,13 +89,34 @@ class QuickStart:
         return best(reversed(validated), key=lambda row: row[metric])["epoch"]
 
     def test(self) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        """Test metrics of the best weights, and a table of those of each user."""
-        with values_of_users() as values:
+        """Test metrics of the best weights, and a table with those of each user, the length of the user's
+        history, and recall by the items' popularity."""
+        quartiles = popularity_quartiles(self._train.dataset)
+        recall = recall_by_popularity(self._trainer.eval_collector, quartiles, self._list_length())
+        with values_of_users() as values, recall as by_popularity:
             result = self._trainer.evaluate(self._test, show_progress=False)
-        users = {"user": evaluated_users(self._test), **values} if values else {"user": np.array([])}
+        users = self._users_table(values, by_popularity)
         # RecBole rounds what it reports; what averages over users is known exactly
         exact = {metric: float(np.mean(column)) for metric, column in values.items()}
         return {metric: exact.get(metric, float(value)) for metric, value in result.items()}, users
+
+    def _list_length(self) -> int:
+        """The number of recommendations in the main metric, or else the largest."""
+        _, _, k = self._config["valid_metric"].partition("@")
+        return int(k or max(self._config["topk"] or [1]))
+
+    def _users_table(
+        self, values: dict[str, np.ndarray], by_popularity: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        if not values:
+            return {"user": np.array([])}
+        dataset, users = self._test.dataset, evaluated_users(self._test)
+        return {
+            "user": dataset.id2token(dataset.uid_field, users),
+            "history": history_lengths(self._train.dataset)[users],
+            **values,
+            **by_popularity,
+        }
 
     @property
     def checkpoint(self) -> Path:

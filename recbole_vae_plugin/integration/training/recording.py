@@ -69,17 +69,29 @@ class EpochRecorder:
         return score, result
 
 
+def record_topk_result(
+    topk_result: Callable[..., dict[str, float]], self: TopkMetric, metric: str, value: np.ndarray
+) -> dict[str, float]:
+    """Record the values of the users before they are averaged."""
+    for recording in _recordings:
+        recording.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
+    return topk_result(self, metric, value)
+
+
 @extension("recbole.evaluator.base_metric", replaces={"TopkMetric.topk_result": "9d4f03c9"})
 def collect_values_per_user(patch: Patch, base_metric: ModuleType) -> None:
     """RecBole averages its top-k metrics over users and discards the values of the users."""
+    patch.wrap("TopkMetric.topk_result")(record_topk_result)
 
-    @patch.wrap("TopkMetric.topk_result")
-    def record_topk_result(
-        topk_result: Callable[..., dict[str, float]], self: TopkMetric, metric: str, value: np.ndarray
-    ) -> dict[str, float]:
-        for recording in _recordings:
-            recording.update({f"{metric}@{k}": np.asarray(value[:, k - 1], dtype=float) for k in self.topk})
-        return topk_result(self, metric, value)
+
+@extension(
+    "recbole.evaluator.metrics",
+    replaces={"AveragePopularity.topk_result": "d5db2ca2", "TailPercentage.topk_result": "9d4f03c9"},
+)
+def collect_popularity_per_user(patch: Patch, metrics: ModuleType) -> None:
+    """Two of RecBole's metrics of popularity are averages over users as well."""
+    for metric in ("AveragePopularity", "TailPercentage"):
+        patch.wrap(f"{metric}.topk_result")(record_topk_result)
 
 
 @contextmanager
@@ -99,10 +111,10 @@ def values_of_users() -> Iterator[dict[str, np.ndarray]]:
 
 
 def evaluated_users(loader: AbstractDataLoader) -> np.ndarray:
-    """The original ids of the users of a RecBole evaluation loader, in its order; for sequential models, the
+    """The internal ids of the users of a RecBole evaluation loader, in its order; for sequential models, the
     user of each evaluated interaction."""
     dataset = loader.dataset
     users = getattr(loader, "uid_list", None)
     if users is None:
         users = dataset.inter_feat[dataset.uid_field]
-    return dataset.id2token(dataset.uid_field, np.asarray(users))
+    return np.asarray(users)
