@@ -143,7 +143,7 @@ def _run_all(plan: Plan, jobs: int, bar: tqdm) -> None:
     jobs = max(1, min(jobs, len(plan.to_run)))
     experiment = plan.experiment
     options = {"keep_checkpoint": experiment.checkpoints, "energy": experiment.energy}
-    with Pool(plan.folder / RUNS, jobs, show, **options) as pool:
+    with Pool(plan.folder / RUNS, jobs, show, group=experiment.name, **options) as pool:
         for run in plan.to_run:
             pool.submit(run)
         for run, result in pool.results():

@@ -33,7 +33,12 @@ from recbole_vae_plugin.integration.repairs import (  # noqa: F401
     ray_tune,
     startup,
 )
-from recbole_vae_plugin.integration.training import checkpoint_identity, recording, resuming  # noqa: F401
+from recbole_vae_plugin.integration.training import (  # noqa: F401
+    checkpoint_identity,
+    recording,
+    resuming,
+    tracking,
+)
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import CheckedByRecBole
 from recbole_vae_plugin.system.installation import INSTALL_RECBOLE, RegistrationError, has_recbole

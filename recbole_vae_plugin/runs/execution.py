@@ -20,6 +20,7 @@ import yaml
 
 from recbole_vae_plugin.integration.data.prepared import PreparedData
 from recbole_vae_plugin.integration.training.quick_start import QuickStart
+from recbole_vae_plugin.integration.training.tracking import TrackedRun, tracked_as
 from recbole_vae_plugin.runs.energy import EnergyMeter, estimated_by
 from recbole_vae_plugin.runs.files import (
     CHECKPOINT,
@@ -56,6 +57,8 @@ def execute(
     keep_checkpoint: bool = False,
     test: bool = True,
     energy: bool = False,
+    group: str = "",
+    home: Path | None = None,
 ) -> Result:
     """Execute a run in the working directory ``folder`` and write its files there.
 
@@ -67,11 +70,14 @@ def execute(
             stop the run.
         test: whether to evaluate on the test data. If not, there is no ``users.csv.gz`` and no ``test``
             in the result.
+        group: what the run belongs to, such as the experiment, for trackers.
+        home: the folder for the trackers' local files; by default the working directory.
         energy: whether to have CodeCarbon estimate the energy from the built model to the test.
 
     Returns:
         The content of ``result.json``.
     """
+    home = home or Path.cwd()
     os.chdir(folder)
     handler = logging.FileHandler(LOG, encoding="utf-8")
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
@@ -85,9 +91,11 @@ def execute(
             meter = EnergyMeter()
         # what the meter needs to detect the hardware is not the run's
         begin = perf_counter()
-        figures = train_and_test(run, data, on_epoch, keep_checkpoint, test, meter)
-    except Stopped:
-        figures["stopped"] = True
+        with tracked_as(named_for_trackers(run, group, home)):
+            try:
+                figures = train_and_test(run, data, on_epoch, keep_checkpoint, test, meter)
+            except Stopped:
+                figures["stopped"] = True
     except Exception as problem:
         logger.error(traceback.format_exc())
         figures["failed"] = f"{type(problem).__name__}: {' '.join(str(problem).split())}"
@@ -106,6 +114,17 @@ def execute(
         "environment": environment(),
     }
     return write_result(Path(), result)
+
+
+def named_for_trackers(run: Run, group: str, home: Path) -> TrackedRun:
+    """How a run is found in a tracker."""
+    labels = {
+        "dataset": run.dataset,
+        "method": run.method,
+        "split_seed": str(run.split_seed),
+        "model_seed": str(run.model_seed),
+    }
+    return TrackedRun(name=str(run), group=group or run.dataset, labels=labels, folder=home)
 
 
 def release_memory() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 from recbole_vae_plugin.runs.files import EpochRow, Result, remove_left_over_runs
 from recbole_vae_plugin.runs.run import Run
@@ -35,7 +36,7 @@ class Pool:
         folder: Path,
         jobs: int,
         should_continue: Callable[[Run, EpochRow], bool] = lambda run, row: True,
-        **options: bool,
+        **options: Any,
     ) -> None:
         # absolute: the processes change their working directory
         self._folder, self._jobs, self._options = folder.resolve(), jobs, options

@@ -12,6 +12,9 @@ from typing import TypedDict
 #: Characters of a label in the name of a folder.
 MAX_NAME_LENGTH = 80
 
+#: Keys that have no effect on results.
+WITHOUT_EFFECT = {"data_path", "log_wandb", "wandb_project", "log_mlflow"}
+
 
 def slug(label: str) -> str:
     """The folder name of a label; labels that differ only in special characters get different names."""
@@ -54,8 +57,8 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the configuration, independent of where the data is stored."""
-        settings = {key: value for key, value in self.settings.items() if key != "data_path"}
+        """A hash of the configuration, independent of where the data is stored and what is logged."""
+        settings = {key: value for key, value in self.settings.items() if key not in WITHOUT_EFFECT}
         content = asdict(replace(self, settings=settings))
         # the former name: results of earlier versions have fingerprints made with it
         content["contestant"] = content.pop("method")

@@ -45,6 +45,8 @@ def execute_runs(
     from recbole_vae_plugin.runs.execution import Stopped, execute
 
     limit_threads(threads)
+    # each run changes the working directory
+    home = Path.cwd()
     data = PreparedData(cache)
 
     def on_epoch(row: EpochRow) -> None:
@@ -61,7 +63,7 @@ def execute_runs(
         with (partial / LOG).open("a") as log:
             os.dup2(log.fileno(), 1)
             os.dup2(log.fileno(), 2)
-        result = execute(run, partial, data, on_epoch, **options)
+        result = execute(run, partial, data, on_epoch, home=home, **options)
         os.chdir(folder)
         # left by an attempt that failed
         shutil.rmtree(final, ignore_errors=True)

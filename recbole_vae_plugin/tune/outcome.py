@@ -95,7 +95,7 @@ def run_best(space: Space, values: dict, folder: Path) -> Result:
     result = result_of(run, folder / "best")
     if result and "failed" not in result:
         return result
-    with Pool(folder / "best", jobs=1, keep_checkpoint=True) as pool:
+    with Pool(folder / "best", jobs=1, keep_checkpoint=True, group=space.name) as pool:
         pool.submit(run)
         ((_, tested),) = pool.results()
     return tested

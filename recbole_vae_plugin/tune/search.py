@@ -60,7 +60,7 @@ class Search:
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
         done = len(self.finished())
         with (
-            Pool(self.runs, jobs, self.should_continue, test=False) as pool,
+            Pool(self.runs, jobs, self.should_continue, test=False, group=self.space.name) as pool,
             tqdm(total=self.goal, initial=done, bar_format=form, dynamic_ncols=True) as bar,
         ):
             try:

@@ -18,6 +18,7 @@ from recbole_vae_plugin.integration.config.keys import (
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, integer, number, one_of, refuse
+from recbole_vae_plugin.system.installation import require
 
 if TYPE_CHECKING:
     from recbole.config import Config
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 #: Metrics that are reported without "@k".
 METRICS_WITHOUT_K = {"gauc", "auc", "mae", "rmse", "logloss"}
+#: Key -> the library that it needs, and the extra that installs it.
+TRACKERS = {"log_wandb": "wandb", "log_mlflow": "mlflow"}
 BYTE_ORDER_MARK = "\ufeff"
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 #: Part of a split -> the word for it, its place among the ratios, the mode of leave-one-out without it.
@@ -145,10 +148,20 @@ def check_config(config: Config) -> None:
         ValueError: names the key, the value and what is allowed.
     """
     check_values(config)
+    check_trackers(config)
     check_nested(config)
     if config["model"] in MODELS:
         config.model_class.check(config)
     check_dataset(config)
+
+
+def check_trackers(config: Config) -> None:
+    """Refuse a tracker whose library is not installed."""
+    for key, library in TRACKERS.items():
+        if config[key] not in (None, False, True):
+            refuse(key, config[key], "true or false")
+        if config[key]:
+            require(key, library, library)
 
 
 def check_values(config: Config) -> None:

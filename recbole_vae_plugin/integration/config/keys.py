@@ -13,7 +13,7 @@ from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 #: Read from a command line, or from a config file.
-RUN_KEYS = {"resume", "model", "dataset"}
+RUN_KEYS = {"resume", "model", "dataset", "log_mlflow"}
 #: Read from the command line of `run_recbole` alone.
 LAUNCH_KEYS = {"config_files", "nproc", "ip", "port", "world_size", "group_offset"}
 

@@ -103,7 +103,8 @@ def join_ranks(settings: dict[str, Any], gpus: bool) -> None:
     _groups.append(dist.group.WORLD)
     settings["single_spec"] = False
     if dist.get_rank() != 0:
-        settings |= {"state": "error", "show_progress": False, "verbose": False, "log_wandb": False}
+        settings |= {"state": "error", "show_progress": False, "verbose": False}
+        settings |= {"log_wandb": False, "log_mlflow": False}
 
 
 @repair("recbole.config.configurator", replaces={"Config._init_device": "5151e977"})

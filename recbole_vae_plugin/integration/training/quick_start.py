@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from recbole_vae_plugin.integration.training.groups import (
     recall_by_popularity,
 )
 from recbole_vae_plugin.integration.training.recording import EpochRecorder, evaluated_users, values_of_users
+from recbole_vae_plugin.integration.training.tracking import plain_keys
 
 
 def config_of(settings: dict) -> Config:
@@ -43,7 +43,7 @@ class QuickStart:
 
     def resolved(self) -> dict:
         """Every key as it was resolved; what JSON and YAML have no notation for as text."""
-        return json.loads(json.dumps(self._config.final_config_dict, default=str, sort_keys=True))
+        return plain_keys(self._config)
 
     def load(self, data: PreparedData) -> None:
         self._dataset, (self._train, self._valid, self._test) = data.loaders(self._config, self._split_seed)
@@ -75,7 +75,11 @@ class QuickStart:
         recorder = EpochRecorder(self._trainer, tell)
         # a checkpoint's seed is the one by which whoever opens it splits the data again
         config["seed"] = self._split_seed
-        score, metrics = self._trainer.fit(self._train, self._valid, show_progress=False)
+        try:
+            score, metrics = self._trainer.fit(self._train, self._valid, show_progress=False)
+        finally:
+            # its thread holds back what would be lost with the process
+            self._trainer.tensorboard.close()
         valid = {metric: float(value) for metric, value in (metrics or {}).items()}
         return float(score), valid, recorder.epochs
 
