@@ -125,7 +125,14 @@ def table(options: argparse.Namespace) -> None:
 
         publish(results, options)
         return
-    print(FORMATS[options.format](Comparison(results)), end="")
+    comparison = Comparison(results)
+    if options.published:
+        from recbole_vae_plugin.compare.published import check_published, read_published
+
+        published = read_published("--published", options.published)
+        check_published(published, results.experiment["datasets"], comparison.metrics)
+        results.experiment["published"] = published
+    print(FORMATS[options.format](comparison), end="")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -238,6 +245,12 @@ def parser() -> argparse.ArgumentParser:
         default="markdown",
         choices=["markdown", "latex", "csv", "json", "leaderboard"],
         help="leaderboard: an entry for RecBole's public leaderboards, with its hyperparameters",
+    )
+    one.add_argument(
+        "--published",
+        nargs="+",
+        metavar="NAME",
+        help="published results on the same protocol to show alongside, such as recbole-ml-1m",
     )
     board = one.add_argument_group("for --format leaderboard")
     board.add_argument("--method", help="the method of the entry (default: the best)")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_vae_plugin.compare.published import check_published, read_published
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.runs.reading import (
     DATA_KEYS,
@@ -41,6 +42,7 @@ KEYS = {
     "valid_metric": "the metric of early stopping and of the verdicts",
     "settings": "keys for all methods",
     "checkpoints": "whether to keep the best checkpoint of each run",
+    "published": "published results to show alongside, such as recbole-ml-1m",
     "energy": "whether CodeCarbon estimates the energy of each run",
 }
 
@@ -53,6 +55,7 @@ class Experiment:
         datasets: label -> keys of RecBole's config, ``dataset`` among them.
         methods: label -> keys, ``model`` among them.
         method_seeds: label -> model seeds of a method that replace the experiment's.
+        published: see :func:`~recbole_vae_plugin.compare.published.read_published`.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Experiment:
     settings: dict
     checkpoints: bool
     energy: bool = False
+    published: list[dict] = field(default_factory=list)
 
     @classmethod
     def read(cls, file: str) -> Experiment:
@@ -101,6 +105,7 @@ class Experiment:
             **read_evaluation(given),
             settings=settings,
             checkpoints=boolean("checkpoints", given.get("checkpoints", False)),
+            published=read_published("published", given.get("published"), folder),
             energy=boolean("energy", given.get("energy", False)),
         )
 
@@ -127,6 +132,8 @@ class Experiment:
         """
         from recbole_vae_plugin.integration.training.quick_start import config_of
 
+        metrics = [f"{metric}@{k}".lower() for metric in self.metrics for k in self.topk]
+        check_published(self.published, self.datasets, metrics)
         if self.energy:
             require("energy", "codecarbon", "energy")
         checks.check_evaluation({"metrics": self.metrics})

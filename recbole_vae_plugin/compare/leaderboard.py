@@ -15,6 +15,7 @@ import yaml
 
 from recbole_vae_plugin.compare.directions import lower_is_better
 from recbole_vae_plugin.compare.markup import MARKDOWN, markdown_table
+from recbole_vae_plugin.compare.published import check_board
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import main_metric
 from recbole_vae_plugin.integration.config.keys import default_keys
@@ -36,9 +37,11 @@ def publish(results: Results, options: Namespace) -> None:
         options: the command's, see ``recbole-vae table --help``.
 
     Raises:
-        ValueError: an unknown method or data set, no results, or an invalid board.
+        ValueError: an unknown method or data set, no results, another protocol than that of RecBole's board,
+            or an invalid board.
     """
     dataset, method = select_method(results, options.dataset, options.method)
+    found = check_board(results.experiment["datasets"][dataset])
     runs = results.finished()
     runs = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
     board = read_board(options.board) if options.board else None
@@ -52,7 +55,7 @@ def publish(results: Results, options: Namespace) -> None:
     write_text(folder / page, hyperparameter_page(results, runs, dataset, method, space))
     write_text(folder / "row.json", json.dumps(new, indent=1, ensure_ascii=False))
     print(json.dumps(new, indent=1, ensure_ascii=False))
-    print(f"row and hyper-parameter page written to {folder}")
+    print(f"row and hyper-parameter page written to {folder}; {found}")
     if board is not None:
         merged = ranked([*board, new])
         write_text(folder / "board.json", json.dumps(merged, indent=1, ensure_ascii=False))

@@ -10,7 +10,7 @@ from recbole_vae_plugin.compare.costs import all_costs, cost_cells, cost_legend
 from recbole_vae_plugin.compare.groups import group_cells, group_legend
 from recbole_vae_plugin.compare.league import league, league_legend, league_markdown
 from recbole_vae_plugin.compare.markup import LATEX, MARKDOWN, latex_table, markdown_table
-from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, table_cells
+from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, published_rows, table_cells
 from recbole_vae_plugin.system.atomic import replacing, write_text
 
 
@@ -76,12 +76,14 @@ def as_csv(comparison: Comparison) -> str:
 
 def as_json(comparison: Comparison) -> str:
     """The experiment, the environments, :func:`statistics_table`, costs, groups and failures as JSON."""
+    experiment = comparison.results.experiment
     content = {
-        "experiment": comparison.results.experiment,
+        "experiment": experiment,
         "environments": comparison.results.environments,
         "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
         "costs": json.loads(all_costs(comparison).to_json(orient="records", double_precision=10)),
         "groups": json.loads(comparison.groups.to_json(orient="records", double_precision=10)),
+        "published": {name: published_rows(comparison, name) for name in experiment["datasets"]},
         "failures": comparison.failures(),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -15,7 +15,7 @@ from recbole_vae_plugin.compare.charts import MONITORED, chart_data
 from recbole_vae_plugin.compare.costs import SECONDS, cost_legend, cost_text, mean_costs
 from recbole_vae_plugin.compare.directions import with_arrow
 from recbole_vae_plugin.compare.groups import group_legend
-from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric
+from recbole_vae_plugin.compare.tables import MARK, Comparison, legend, main_metric, published_rows
 from recbole_vae_plugin.nn.monitor import has_collapsed
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
@@ -109,6 +109,10 @@ def table_rows(comparison: Comparison, dataset: str, cost: pd.DataFrame) -> dict
             entries.append(Cell(row.mean, f"{row.mean:.4f}{mark}", rank, deviation))
         entries += [Cell(value, cost_text(name, value)) for name, value in cost.loc[method].items()]
         rows[method] = entries
+    for label, values in published_rows(comparison, dataset).items():
+        shown = [values.get(metric, math.nan) for metric in comparison.metrics]
+        cells = [Cell(value, "" if math.isnan(value) else f"{value:.4f}") for value in shown]
+        rows[label] = [*cells, *[Cell(math.nan, "")] * len(cost.columns)]
     return rows
 
 

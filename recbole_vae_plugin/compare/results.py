@@ -51,7 +51,10 @@ def read_experiment(folder: Path, names: Collection[str] | None = None) -> dict:
 
 def later_keys() -> dict[str, Any]:
     """The keys of an experiment that earlier versions did not write, with their defaults."""
-    return {each.name: each.default for each in fields(Experiment) if each.default is not MISSING}
+    defaults = {each.name: each.default for each in fields(Experiment) if each.default is not MISSING}
+    factories = {each.name: each.default_factory for each in fields(Experiment)}
+    made = {name: make() for name, make in factories.items() if make is not MISSING}
+    return {**defaults, **made}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pandas as pd
 from recbole_vae_plugin.compare.directions import lower_is_better, with_arrow
 from recbole_vae_plugin.compare.groups import group_table
 from recbole_vae_plugin.compare.markup import Markup
+from recbole_vae_plugin.compare.published import label_of, legend_of, rows_for
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, differences_of_runs, summary
 
@@ -85,6 +86,14 @@ class Comparison:
         ]
 
 
+def published_rows(comparison: Comparison, dataset: str) -> dict[str, dict[str, float]]:
+    """Label -> metric -> value of the published rows of a data set."""
+    experiment = comparison.results.experiment
+    published = experiment.get("published", [])
+    rows = rows_for(published, experiment["datasets"][dataset], comparison.metrics)
+    return {label_of(model): values for model, values in rows.items()}
+
+
 def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[list[str], list[list[str]]]:
     """Header and rows of one data set: mean ± standard deviation, the best in bold, the second underlined,
     significant differences from the baseline marked."""
@@ -112,12 +121,16 @@ def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[l
             reasons = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]["failed"]
             reason = f"failed: {reasons.iloc[0]}" if len(reasons) else "not run yet"
             rows.append([markup.escaped(method), markup.escaped(reason), *[""] * (len(header) - 2)])
+    for label, values in published_rows(comparison, dataset).items():
+        cells = [f"{values[metric]:.4f}" if metric in values else "" for metric in comparison.metrics]
+        rows.append([markup.escaped(label), *cells])
     return header, rows
 
 
 def legend(comparison: Comparison, dataset: str) -> str:
     """The caption of the table of a data set."""
-    baseline = comparison.results.experiment["baseline"]
+    experiment = comparison.results.experiment
+    baseline = experiment["baseline"]
     of_dataset = comparison.results.finished()
     of_dataset = of_dataset[of_dataset["dataset"] == dataset]
     splits, seeds = of_dataset["split_seed"].nunique(), of_dataset["model_seed"].nunique()
@@ -127,4 +140,5 @@ def legend(comparison: Comparison, dataset: str) -> str:
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs; metrics that are not means over "
         "users are tested over runs alone."
+        + legend_of(experiment.get("published", []), experiment["datasets"][dataset])
     )

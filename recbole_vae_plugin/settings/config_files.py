@@ -19,6 +19,7 @@ KINDS = {
     "tuned": "models tuned for one data set",
     "experiments": "experiments for recbole-vae compare",
     "search": "search spaces for recbole-vae tune",
+    "published": "published results, for the key published of experiments",
 }
 #: Kinds that ``--config_files`` and ``config:`` accept.
 RUN_KINDS = ("datasets", "models", "tuned")
