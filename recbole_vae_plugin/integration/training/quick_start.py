@@ -78,7 +78,7 @@ class QuickStart:
         try:
             score, metrics = self._trainer.fit(self._train, self._valid, show_progress=False)
         finally:
-            # its thread holds back what would be lost with the process
+            # written to the end before the folder of the run is renamed
             self._trainer.tensorboard.close()
         valid = {metric: float(value) for metric, value in (metrics or {}).items()}
         return float(score), valid, recorder.epochs
