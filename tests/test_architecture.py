@@ -29,7 +29,8 @@ FLOORS = [
     ["models", "autoload"],
     ["", "conversion", "extending"],
     ["runs"],
-    ["compare", "tune"],
+    ["tune"],
+    ["compare"],
     ["cli", "testing"],
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -58,6 +58,10 @@ def comparison(monkeypatch) -> Comparison:
         "metrics": ["NDCG", "Recall"],
         "topk": [10],
         "valid_metric": "NDCG@10",
+        "split_seeds": [1],
+        "model_seeds": [1, 2],
+        "method_seeds": {},
+        "checkpoints": False,
     }
     results = Results(Path("results"), experiment)
     tables = {"users": pd.concat(users), "curves": pd.concat(curves), "runs": pd.DataFrame(runs)}

@@ -69,7 +69,7 @@ def compare(options: argparse.Namespace) -> int:
     print(describe(plan, options.jobs))
     if options.dry_run:
         return 0
-    run(plan, options.jobs)
+    run(plan, options.jobs, options.storage)
 
     from recbole_vae_plugin.compare.output import markdown, write_all
     from recbole_vae_plugin.compare.results import Results
@@ -208,12 +208,14 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "compare",
         help="run an experiment: methods x data sets x seeds",
-        description="Run all methods of an experiment on all data sets with all seeds. If interrupted, run "
+        description="Run all methods of an experiment on all data sets with all seeds; with `tune` in the "
+        "experiment, tune each of them with the same budget first. If interrupted, run "
         "the same command again: it resumes with the missing runs, and repeats those that failed.",
     )
     one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped experiment")
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs in parallel (default 1)")
+    one.add_argument("--storage", metavar="URL", help="database of the searches, as for tune")
     one.add_argument("--only", nargs="+", metavar="METHOD", help="run only these methods for now")
     one.add_argument("--dry-run", action="store_true", help="check the experiment and list its runs")
     one.set_defaults(command=compare)

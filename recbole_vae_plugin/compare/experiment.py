@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recbole_vae_plugin.compare.published import check_published, read_published
+from recbole_vae_plugin.compare.tuning import MethodSpace, read_budget, read_spaces
 from recbole_vae_plugin.integration.config import checks
 from recbole_vae_plugin.runs.reading import (
     DATA_KEYS,
@@ -29,6 +30,7 @@ from recbole_vae_plugin.settings.config_files import find_config, read_config_fi
 from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import one_of, refuse
 from recbole_vae_plugin.system.installation import require
+from recbole_vae_plugin.tune.space import UNLIMITED, Space
 
 KEYS = {
     "name": "what the experiment is called; by default the name of its file",
@@ -44,7 +46,23 @@ KEYS = {
     "checkpoints": "whether to keep the best checkpoint of each run",
     "published": "published results to show alongside, such as recbole-ml-1m",
     "energy": "whether CodeCarbon estimates the energy of each run",
+    "tune": "the budget of a search for each method: trials, hours, warm_up_epochs, splits",
 }
+
+
+class SearchKey(NamedTuple):
+    """What a search is for: a method on a data set, on one split of it."""
+
+    dataset: str
+    method: str
+    split_seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method} on {self.dataset}, split {self.split_seed}"
+
+
+#: Search -> the values that its best trial has changed; those of searches that have ended.
+Winners = Mapping[SearchKey, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +74,10 @@ class Experiment:
         methods: label -> keys, ``model`` among them.
         method_seeds: label -> model seeds of a method that replace the experiment's.
         published: see :func:`~recbole_vae_plugin.compare.published.read_published`.
+        tune: the budget of every search, see :func:`~recbole_vae_plugin.compare.tuning.read_budget`; ``None``
+            where nothing is tuned.
+        spaces: label -> :class:`~recbole_vae_plugin.compare.tuning.MethodSpace` as a dict; empty where
+            nothing is tuned.
     """
 
     name: str
@@ -73,6 +95,8 @@ class Experiment:
     checkpoints: bool
     energy: bool = False
     published: list[dict] = field(default_factory=list)
+    tune: dict[str, Any] | None = None
+    spaces: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: str) -> Experiment:
@@ -90,9 +114,17 @@ class Experiment:
         refuse_unknown_keys("an experiment", given, KEYS)
         folder = path.resolve().parent
         seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
-        methods, method_seeds = read_methods(given.get("methods"), folder)
+        methods, method_seeds, method_tune = read_methods(given.get("methods"), folder)
         settings = mapping("settings", given.get("settings") or {}, None)
         refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS | {"model"})
+        budget = read_budget(given.get("tune"))
+        spaces: dict[str, dict] = {}
+        if budget is not None:
+            spaces, warm_up = read_spaces(methods, method_tune, settings, folder)
+            if budget["warm_up_epochs"] is None:
+                budget["warm_up_epochs"] = warm_up
+        elif method_tune:
+            refuse("tune", None, f"the budget of {' and '.join(method_tune)}, such as {{trials: 20}}")
         return cls(
             name=plain_name(given.get("name", path.stem)),
             description=str(given.get("description", "")).strip(),
@@ -107,11 +139,58 @@ class Experiment:
             checkpoints=boolean("checkpoints", given.get("checkpoints", False)),
             published=read_published("published", given.get("published"), folder),
             energy=boolean("energy", given.get("energy", False)),
+            tune=budget,
+            spaces=spaces,
         )
 
-    def runs(self) -> Iterator[Run]:
+    def is_tuned(self, method: str) -> bool:
+        """Whether there is a search for a method."""
+        return self.tune is not None and bool(self.spaces[method]["parameters"])
+
+    def searches(self) -> Iterator[SearchKey]:
+        """All searches."""
+        if self.tune is None:
+            return
+        splits = self.split_seeds[:1] if self.tune["splits"] == "first" else self.split_seeds
+        for dataset in self.datasets:
+            for split_seed in splits:
+                for method in filter(self.is_tuned, self.methods):
+                    yield SearchKey(dataset, method, split_seed)
+
+    def search_of(self, run: Run) -> SearchKey | None:
+        """The search that a run takes its values from; ``None`` if its method is not tuned."""
+        if self.tune is None or not self.is_tuned(run.method):
+            return None
+        first = self.tune["splits"] == "first"
+        return SearchKey(run.dataset, run.method, self.split_seeds[0] if first else run.split_seed)
+
+    def space_of(self, search: SearchKey) -> Space:
+        """The space of a search, with the method's own settings beneath its values."""
+        assert self.tune is not None
+        space = MethodSpace(**self.spaces[search.method])
+        return Space(
+            name=f"{self.name}/{search.dataset}/{search.method}/split-{search.split_seed}",
+            label=search.dataset,
+            dataset=self.datasets[search.dataset],
+            settings={**self.settings, **self.methods[search.method]},
+            parameters=space.read_parameters(),
+            trials=space.trials or self.tune["trials"] or UNLIMITED,
+            hours=self.tune["hours"],
+            warm_up_epochs=self.tune["warm_up_epochs"],
+            split_seed=search.split_seed,
+            model_seeds=self.method_seeds.get(search.method, self.model_seeds)[:1],
+            metrics=self.metrics,
+            topk=self.topk,
+            valid_metric=self.valid_metric,
+        )
+
+    def runs(self, winners: Winners | None = None) -> Iterator[Run]:
         """All runs. Those that share prepared data are adjacent, and all methods run with one seed before any
-        runs with the next."""
+        runs with the next.
+
+        Args:
+            winners: what searches have found; other runs have their method's own settings.
+        """
         shared = {"metrics": self.metrics, "topk": self.topk, "valid_metric": self.valid_metric}
         every_seed = dict.fromkeys(self.model_seeds)
         for seeds in self.method_seeds.values():
@@ -122,7 +201,11 @@ class Experiment:
                     for label, keys in self.methods.items():
                         if model_seed in self.method_seeds.get(label, self.model_seeds):
                             settings = {**of_data, **self.settings, **keys, **shared}
-                            yield Run(dataset, label, split_seed, model_seed, settings)
+                            run = Run(dataset, label, split_seed, model_seed, settings)
+                            search = self.search_of(run)
+                            yield (
+                                run if search is None else run.with_settings((winners or {}).get(search, {}))
+                            )
 
     def check(self) -> None:
         """Refuse, before any training, what RecBole would refuse or silently misread.
@@ -163,6 +246,10 @@ class Experiment:
                         )
                 checks.check_config(config)
                 checks.check_has_evaluation(config, "test", "a comparison")
+        # the methods' spaces are the same on every split
+        for search in {(each.dataset, each.method): each for each in self.searches()}.values():
+            with error_context(f"method {search.method} on {search.dataset}: tune"):
+                self.space_of(search).check()
 
     def check_data(self, runs: Iterable[Run]) -> None:
         """Refuse, before any training, what only the data shows: lists longer than the catalogue, filters
@@ -190,19 +277,22 @@ def boolean(key: str, value: Any) -> bool:
     return value
 
 
-def read_methods(given: Any, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]]]:
-    """Label -> keys, and label -> model seeds where they are given; ``model`` is by default the label."""
+def read_methods(given: Any, folder: Path) -> tuple[dict[str, dict], dict[str, list[int]], dict[str, Any]]:
+    """Label -> keys, label -> model seeds and label -> ``tune``, the latter two where they are given;
+    ``model`` is by default the label."""
     if isinstance(given, list) and all(isinstance(label, str) for label in given):
         given = dict.fromkeys(given)
     if not isinstance(given, dict) or not given:
         refuse("methods", given, KEYS["methods"])
-    methods, seeds = {}, {}
+    methods, seeds, tune = {}, {}, {}
     for label, content in given.items():
         where = f"methods.{label}"
         overrides = dict(mapping(where, {} if content is None else content, None))
         files = overrides.pop("config", [])
         if "seeds" in overrides:
             seeds[str(label)] = seed_list(f"{where}.seeds", overrides.pop("seeds"))
+        if "tune" in overrides:
+            tune[str(label)] = overrides.pop("tune")
         keys: dict = {}
         key = f"{where}.config"
         for file in file_list(key, files):
@@ -211,4 +301,4 @@ def read_methods(given: Any, folder: Path) -> tuple[dict[str, dict], dict[str, l
         keys.setdefault("model", str(label))
         refuse_shared_keys(where, keys, DATA_KEYS | EXPERIMENT_KEYS)
         methods[str(label)] = keys
-    return methods, seeds
+    return methods, seeds, tune

@@ -171,7 +171,11 @@ def hyperparameter_page(
     """A page with everything that is needed to reproduce the row."""
     experiment = results.experiment
     model = experiment["methods"][method]["model"]
-    given = {**experiment["settings"], **experiment["methods"][method]}
+    parameters = experiment["spaces"].get(method, {}).get("parameters", {})
+    # what a search has found is in the resolved config
+    given = {**experiment["settings"], **experiment["methods"][method], **parameters}
+    if parameters and space is None:
+        space = yaml.safe_dump(parameters, sort_keys=False)
     resolved = read_config_file(results.config_of(dataset, method))
     shown = {**dict.fromkeys(default_keys(model)), **given}
     model_keys = {key: resolved.get(key) for key in shown}

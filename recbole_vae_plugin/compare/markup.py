@@ -28,6 +28,8 @@ LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "↓": r"$\downarrow$",
     "<": "$<$",
     ">": "$>$",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
 }
 
 MARKDOWN = Markup("**{}**".format, "<u>{}</u>".format, lambda text: text.replace("|", r"\|"))

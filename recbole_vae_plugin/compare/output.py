@@ -6,6 +6,7 @@ import json
 
 import pandas as pd
 
+from recbole_vae_plugin.compare import budgets
 from recbole_vae_plugin.compare.costs import all_costs, cost_cells, cost_legend
 from recbole_vae_plugin.compare.groups import group_cells, group_legend
 from recbole_vae_plugin.compare.league import league, league_legend, league_markdown
@@ -22,6 +23,9 @@ def markdown(comparison: Comparison) -> str:
     for dataset in comparison.results.experiment["datasets"]:
         table = markdown_table(*table_cells(comparison, dataset, MARKDOWN))
         parts += [f"## {dataset}", table, legend(comparison, dataset)]
+        if tuned := budgets.tuned_rows(comparison.results, dataset):
+            cells = [[MARKDOWN.escaped(cell) for cell in row] for row in tuned]
+            parts += ["### Tuned values", markdown_table(budgets.HEADER, cells)]
         if len((costs := cost_cells(comparison, dataset, MARKDOWN))[1]):
             parts += ["### Costs", markdown_table(*costs), cost_legend(comparison, dataset)]
         if dataset in set(comparison.groups["dataset"]):
@@ -65,7 +69,9 @@ def statistics_table(comparison: Comparison) -> pd.DataFrame:
             "wilcoxon_p_adjusted",
         )
         against = {f"baseline_{key}": getattr(found, key) for key in keys} if found else {}
-        rows.append({**row, **against, "verdict": found.verdict if found else ""})
+        searches = budgets.statistics_columns(comparison.results, row["dataset"], row["method"])
+        verdict = comparison.finding(found) if found else ""
+        rows.append({**row, **against, "verdict": verdict, **searches})
     return pd.DataFrame(rows)
 
 
@@ -75,11 +81,12 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def as_json(comparison: Comparison) -> str:
-    """The experiment, the environments, :func:`statistics_table`, costs, groups and failures as JSON."""
+    """Experiment, environments, searches, :func:`statistics_table`, costs, groups and failures as JSON."""
     experiment = comparison.results.experiment
     content = {
         "experiment": experiment,
         "environments": comparison.results.environments,
+        "searches": list(comparison.results.records.values()),
         "results": json.loads(statistics_table(comparison).to_json(orient="records", double_precision=10)),
         "costs": json.loads(all_costs(comparison).to_json(orient="records", double_precision=10)),
         "groups": json.loads(comparison.groups.to_json(orient="records", double_precision=10)),
@@ -104,6 +111,8 @@ def write_all(comparison: Comparison) -> None:
         "costs.csv": all_costs(comparison).to_csv(index=False),
         "groups.csv": comparison.groups.to_csv(index=False),
     }
+    if results.records:
+        texts["searches.csv"] = results.searches.to_csv(index=False)
     if comparison.summary["dataset"].nunique() > 1:
         texts["league.csv"] = league(comparison).to_csv()
     for name, text in texts.items():

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
+from recbole_vae_plugin.compare import budgets
 from recbole_vae_plugin.compare.charts import MONITORED, chart_data
 from recbole_vae_plugin.compare.costs import SECONDS, cost_legend, cost_text, mean_costs
 from recbole_vae_plugin.compare.directions import with_arrow
@@ -75,8 +76,13 @@ def section_data(comparison: Comparison, dataset: str) -> dict[str, Any]:
         "costs": list(cost),
         "first_cost": SECONDS,
         "differences": [
-            each for each in comparison.differences if (each.dataset, each.metric) == (dataset, metric)
+            (each.method, comparison.finding(each))
+            for each in comparison.differences
+            if (each.dataset, each.metric) == (dataset, metric)
         ],
+        "marks": {method: budgets.mark(comparison.results, dataset, method) for method in cost.index},
+        "tuned_header": budgets.HEADER,
+        "tuned": budgets.tuned_rows(comparison.results, dataset),
         "warnings": collapse_warnings(comparison, dataset),
         "metrics": comparison.metrics,
         "groups": list(of_groups["groups"].unique()),
@@ -118,23 +124,34 @@ def table_rows(comparison: Comparison, dataset: str, cost: pd.DataFrame) -> dict
 
 def collapse_warnings(comparison: Comparison, dataset: str) -> list[str]:
     """A warning for each method whose posterior has collapsed by the end of a run."""
-    curves, experiment = comparison.results.curves, comparison.results.experiment
+    curves = comparison.results.curves
     if "active_units" not in curves:
         return []
     last = curves[curves["dataset"] == dataset].dropna(subset="active_units")
     last = last.groupby(["method", "split_seed", "model_seed"], sort=False).last()
     warnings = []
     for method, runs in last.groupby("method", sort=False):
-        keys = {**experiment["settings"], **experiment["methods"][method]}
-        width = keys.get("latent_dimension", default_value(keys["model"], "latent_dimension"))
-        collapsed = [n for n in runs["active_units"] if has_collapsed({"active_units": n}, width)]
+        collapsed = []
+        for (_, split, _), units in runs["active_units"].items():
+            # a search may have found another width on each split
+            width = latent_width(comparison.results.settings_of(dataset, method, split))
+            if has_collapsed({"active_units": units}, width):
+                collapsed.append((int(units), width))
         if collapsed:
+            units, width = max(collapsed)
             warnings.append(
                 f"The posterior of {method} has collapsed in {len(collapsed)} of {len(runs)} runs: at most "
-                f"{int(max(collapsed))} of {width} latent units still vary over users. A smaller anneal_cap "
-                "leaves more of them."
+                f"{units} of {width} latent units still vary over users. A smaller anneal_cap leaves more of "
+                "them."
             )
     return warnings
+
+
+def latent_width(settings: dict[str, Any]) -> int:
+    """The number of latent units of one of this package's models."""
+    if "latent_dimension" in settings:
+        return settings["latent_dimension"]
+    return default_value(settings["model"], "latent_dimension")
 
 
 def default_value(model: str, key: str) -> Any:

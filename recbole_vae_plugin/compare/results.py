@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from recbole_vae_plugin.compare.experiment import Experiment
+from recbole_vae_plugin.compare.experiment import Experiment, SearchKey
+from recbole_vae_plugin.compare.searches import Record, read_records, winner_line, winners
 from recbole_vae_plugin.runs.files import CONFIG, CURVE, USERS, Damaged, Result, result_of
 from recbole_vae_plugin.settings.former_names import with_current_names
 from recbole_vae_plugin.settings.validation import refuse
@@ -82,10 +83,41 @@ class Results:
         return cls(folder, read_experiment(folder))
 
     @cached_property
+    def definition(self) -> Experiment:
+        """The experiment as an object."""
+        return Experiment(**self.experiment)
+
+    @cached_property
+    def records(self) -> dict[SearchKey, Record]:
+        """What the searches that have ended have cost and found."""
+        return read_records(self.definition, self.folder)
+
+    @cached_property
+    def searches(self) -> pd.DataFrame:
+        """One row per search that has ended: ``dataset``, ``method``, ``split_seed``, ``trials`` (finished,
+        those ``pruned`` and ``failed`` included), ``search_seconds`` (the sum over its runs), ``space`` (the
+        name of a shipped one or of a file, or where else it comes from), ``best_trial``, ``valid_score``,
+        ``own_settings`` (whether these were the best) and ``values`` (those of the best trial, on one line).
+
+        A method without a search has no row.
+        """
+        columns = [*SearchKey._fields, "trials", "pruned", "failed", "search_seconds", "space"]
+        columns += ["best_trial", "valid_score", "own_settings"]
+        rows = [{**record, "values": winner_line(record)} for record in self.records.values()]
+        return pd.DataFrame(rows, columns=[*columns, "values"])
+
+    def settings_of(self, dataset: str, method: str, split_seed: int) -> dict[str, Any]:
+        """The given keys of a method, with what its search has found."""
+        runs = self.definition.runs(winners(self.records))
+        asked_for = (dataset, method, split_seed)
+        run = next(run for run in runs if (run.dataset, run.method, run.split_seed) == asked_for)
+        return run.settings
+
+    @cached_property
     def _found(self) -> list[tuple[Path, Result]]:
         """Folders and results of the runs that the experiment defines, with their present configuration."""
         found = []
-        for run in Experiment(**self.experiment).runs():
+        for run in self.definition.runs(winners(self.records)):
             result = result_of(run, self.folder / RUNS)
             if result:
                 found.append((self.folder / RUNS / run.folder, result))

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from recbole_vae_plugin.compare import budgets
 from recbole_vae_plugin.compare.directions import lower_is_better, with_arrow
 from recbole_vae_plugin.compare.groups import group_table
 from recbole_vae_plugin.compare.markup import Markup
@@ -64,10 +65,11 @@ class Comparison:
         return (means.round(4) * signs).rank(ascending=False, method="dense")
 
     def verdicts(self) -> list[str]:
-        """One sentence per method and data set, in the metric of early stopping."""
+        """One sentence per method and data set, in the metric of early stopping; it names unequal budgets of
+        tuning."""
         metric = main_metric(self.results)
         verdicts = [
-            f"{each.method} against {each.baseline} on {each.dataset}, {each.metric}: {each.verdict}"
+            f"{each.method} against {each.baseline} on {each.dataset}, {each.metric}: {self.finding(each)}"
             for each in self.differences
             if each.metric == metric
         ]
@@ -75,11 +77,15 @@ class Comparison:
             return [f"{metric} is not a mean over users, and there are too few runs to test it over these"]
         return verdicts
 
+    def finding(self, difference: Difference) -> str:
+        """The verdict on a difference, with the budgets of tuning where they are unequal."""
+        return difference.verdict + budgets.unequal_note(self.results, difference.dataset, difference.method)
+
     def failures(self) -> list[str]:
-        """One line for each run that failed."""
+        """One line for each run that failed, and for each search without a winner."""
         runs = self.results.runs
         failed = runs[runs["failed"].notna()] if len(runs) else runs
-        return [
+        return budgets.failed_searches(self.results) + [
             f"{row.method} on {row.dataset}, split {row.split_seed}, seed {row.model_seed} "
             f"failed: {row.failed}"
             for row in failed.itertuples()
@@ -107,7 +113,8 @@ def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[l
     rows = []
     for method, group in of_dataset.groupby("method", sort=False):
         runs = group["runs"].iloc[0]
-        cells = [markup.escaped(method if runs == max_runs else f"{method} ({runs} of {max_runs} runs)")]
+        name = budgets.marked(comparison.results, dataset, method)
+        cells = [markup.escaped(name if runs == max_runs else f"{name} ({runs} of {max_runs} runs)")]
         for row in group.itertuples():
             emphasis = {1: markup.bold, 2: markup.underline}.get(ranks.loc[method, row.metric], str)
             text = emphasis(f"{row.mean:.4f}")
@@ -140,5 +147,6 @@ def legend(comparison: Comparison, dataset: str) -> str:
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs; metrics that are not means over "
         "users are tested over runs alone."
+        + budgets.legend(comparison.results, dataset)
         + legend_of(experiment.get("published", []), experiment["datasets"][dataset])
     )

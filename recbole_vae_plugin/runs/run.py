@@ -49,6 +49,10 @@ class Run:
     model_seed: int
     settings: dict
 
+    def with_settings(self, changes: dict) -> Run:
+        """The same run with some settings changed."""
+        return replace(self, settings={**self.settings, **changes})
+
     @property
     def folder(self) -> Path:
         """The path of its results, relative to the folder of all runs."""

@@ -20,12 +20,12 @@ from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.tune.search import LOCK
 from recbole_vae_plugin.tune.space import Space
-from recbole_vae_plugin.tune.trial import best_of, is_finished
+from recbole_vae_plugin.tune.trial import DEFAULTS, best_of, is_finished
 
 STYLE = """body { font: 16px/1.5 system-ui, sans-serif; margin: auto; max-width: 68rem; padding: 1rem }
 table { border-collapse: collapse; display: block; overflow-x: auto } td, th { padding: .2rem .6rem }"""
 RECORDED = ("seconds", "startup_seconds", "epochs", "failed", "repeats")
-BEST, PAGE, HYPER = "best.yaml", "search.html", "hyperparameters.md"
+TABLE, BEST, PAGE, HYPER = "trials.csv", "best.yaml", "search.html", "hyperparameters.md"
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
@@ -34,7 +34,8 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
     rows = []
     for trial in study.get_trials(deepcopy=False):
         recorded = {key: trial.user_attrs.get(key) for key in RECORDED}
-        values = {f"value_{key}": value for key, value in trial.user_attrs.get("values", {}).items()}
+        tried = {**trial.user_attrs.get(DEFAULTS, {}), **trial.user_attrs.get("values", {})}
+        values = {f"value_{key}": value for key, value in tried.items()}
         rows.append(
             {"trial": trial.number, "state": trial.state.name, "valid": trial.value, **recorded, **values}
         )
@@ -76,13 +77,23 @@ def write_outcome(space: Space, study: optuna.Study, folder: Path) -> Result:
         return _write_outcome(space, study, folder)
 
 
-def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> Result:
-    write_text(folder / "trials.csv", trials_table(study).to_csv(index=False))
+def write_winner(space: Space, study: optuna.Study, folder: Path) -> FrozenTrial:
+    """Write the table of the trials and the best configuration; returns the best trial.
+
+    Raises:
+        ValueError: no trial has finished.
+    """
+    write_text(folder / TABLE, trials_table(study).to_csv(index=False))
     best = best_trial(study)
     config = best_config(space, best.user_attrs["values"])
     tried = sum(map(is_finished, study.trials))
     text = f"# the best of {tried} trials: validation {space.valid_metric} {best.value:.4f}\n"
     write_text(folder / BEST, text + yaml.safe_dump(config, sort_keys=False))
+    return best
+
+
+def _write_outcome(space: Space, study: optuna.Study, folder: Path) -> Result:
+    best = write_winner(space, study, folder)
     write_text(folder / PAGE, page(space, study))
     result = run_best(space, best.user_attrs["values"], folder)
     write_text(folder / HYPER, hyper_page(space, study, best, result))

@@ -7,12 +7,12 @@ processes and machines. This, pruning and its plots are why it is used instead o
 from __future__ import annotations
 
 import contextlib
-import json
-import math
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
 from time import time
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -23,13 +23,38 @@ from recbole_vae_plugin.runs.files import EpochRow, Result
 from recbole_vae_plugin.runs.pool import Pool
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.tune.heartbeat import Heartbeat
-from recbole_vae_plugin.tune.space import Space
+from recbole_vae_plugin.tune.space import UNLIMITED, Space, format_values
 from recbole_vae_plugin.tune.study import TRIALS, open_study
-from recbole_vae_plugin.tune.trial import TrialInProgress, best_of, invalid_score, is_finished
+from recbole_vae_plugin.tune.trial import (
+    DEFAULTS,
+    OUTSIDE,
+    TrialInProgress,
+    best_of,
+    invalid_score,
+    is_finished,
+    seconds_of,
+)
 
 LOCK = ".lock"
 #: After this many repeated proposals in a row, the space counts as exhausted.
 MAX_REPEATS = 20
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a search in a comparison does differently.
+
+    Attributes:
+        defaults: key -> value of the settings without any values of the space. If given, they are the first
+            trial, whether or not they lie in the space.
+        count_run_time: the limit of hours is for the sum of the trials' seconds, so that an interruption and
+            the number of jobs change nothing; else it is for the time since the search was started first.
+        exclusive: no other process has trials in the study, so that one that is running there was killed.
+    """
+
+    defaults: dict[str, Any] | None = None
+    count_run_time: bool = False
+    exclusive: bool = False
 
 
 class Search:
@@ -39,10 +64,11 @@ class Search:
         study: from :func:`~recbole_vae_plugin.tune.study.open_study`.
         space: checked.
         runs: folder of the trials' runs.
+        rules: see :class:`Rules`.
     """
 
-    def __init__(self, study: optuna.Study, space: Space, runs: Path) -> None:
-        self.study, self.space, self.runs = study, space, runs
+    def __init__(self, study: optuna.Study, space: Space, runs: Path, rules: Rules) -> None:
+        self.study, self.space, self.runs, self.rules = study, space, runs, rules
         self.heartbeat = Heartbeat(study)
         self.running: dict[str, TrialInProgress] = {}
         # only one process of a machine proposes at a time
@@ -55,22 +81,25 @@ class Search:
         Raises:
             KeyboardInterrupt: the trials in progress will be run again when the search is resumed.
         """
-        end = math.inf if self.space.hours is None else self.start_time() + 3600 * self.space.hours
+        limited = self.space.hours is not None and not self.rules.count_run_time
+        began = self.start_time() if limited else time()
+        if self.rules.exclusive:
+            self.fail_abandoned()
         jobs = max(1, min(jobs, self.goal - len(self.finished())))
         form = "{l_bar}{bar}| {n_fmt}/{total_fmt} trials [{elapsed}<{remaining}{postfix}]"
-        done = len(self.finished())
+        done, total = len(self.finished()), self.goal if self.goal < UNLIMITED else None
         with (
             Pool(self.runs, jobs, self.should_continue, test=False, group=self.space.name) as pool,
-            tqdm(total=self.goal, initial=done, bar_format=form, dynamic_ncols=True) as bar,
+            tqdm(total=total, initial=done, bar_format=form, dynamic_ncols=True) as bar,
         ):
             try:
                 while True:
                     with self.lock:
                         if self.heartbeat.update(entry.trial for entry in self.running.values()):
                             self.exhausted = False
-                        while len(self.running) < jobs and time() < end and self.may_start():
+                        while len(self.running) < jobs and not self.is_late(began) and self.may_start():
                             self.start(pool)
-                    enough = time() >= end or len(self.finished()) >= self.goal
+                    enough = self.is_late(began) or len(self.finished()) >= self.goal
                     if not self.running and (enough or (self.exhausted and not self.others_are_running())):
                         return
                     self.poll(pool, bar)
@@ -81,7 +110,40 @@ class Search:
     @property
     def goal(self) -> int:
         """The number of trials: no more than there are configurations."""
-        return int(min(self.space.trials, self.space.size))
+        defaults = self.rules.defaults
+        of_their_own = defaults is not None and bool(self.space.outside(defaults))
+        return int(min(self.space.trials, self.space.size + of_their_own))
+
+    def queue_first(self) -> None:
+        """Queue the defaults and, if there are no more configurations than trials, each configuration."""
+        defaults, known = self.rules.defaults, self.study.get_trials(deepcopy=False)
+        if defaults is not None and not any(DEFAULTS in trial.user_attrs for trial in known):
+            fixed = {each.name: each.encoded(defaults[each.name]) for each in self.space.inside(defaults)}
+            recorded = {DEFAULTS: defaults, OUTSIDE: self.space.outside(defaults)}
+            self.study.enqueue_trial(fixed, user_attrs=recorded)
+        if self.space.size <= self.space.trials:
+            choices = [
+                [(parameter.name, parameter.encoded(value)) for value in parameter.values]
+                for parameter in self.space.parameters
+            ]
+            for combination in product(*choices):
+                self.study.enqueue_trial(dict(combination), skip_if_exists=True)
+
+    def fail_abandoned(self) -> None:
+        """Mark the running trials, whose processes are no more, as failed: they are run again at once."""
+        for trial in self.study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def is_late(self, began: float) -> bool:
+        """Whether the time limit, if there is one, has been reached.
+
+        Args:
+            began: when the search was started first, if the limit is for the time since then.
+        """
+        if self.space.hours is None:
+            return False
+        spent = seconds_of(self.finished()) if self.rules.count_run_time else time() - began
+        return spent >= 3600 * self.space.hours
 
     def finished(self) -> list[FrozenTrial]:
         """The trials that count, failed ones included."""
@@ -120,7 +182,7 @@ class Search:
         for _ in range(MAX_REPEATS):
             trial = self.study.ask()
             self.heartbeat.beat(trial)
-            values = self.space.suggest(trial)
+            values = self.values_of(trial)
             duplicate = self.find_duplicate(trial)
             if duplicate is None:
                 return TrialInProgress(trial, values)
@@ -128,10 +190,20 @@ class Search:
             self.study.tell(trial, state=TrialState.FAIL)
         return None
 
+    def values_of(self, trial: Trial) -> dict[str, Any]:
+        """The values that a trial changes: none if it is that of the defaults. The study is told those of
+        them that lie in the space."""
+        if (defaults := trial.user_attrs.get(DEFAULTS)) is None:
+            return self.space.suggest(trial)
+        for parameter in self.space.inside(defaults):
+            parameter.suggest(trial)
+        return {}
+
     def find_duplicate(self, trial: Trial) -> FrozenTrial | None:
         """Another finished or running trial with the same values."""
         for other in self.study.get_trials(deepcopy=False):
             same = other.number != trial.number and other.params == trial.params
+            same = same and other.user_attrs.get(OUTSIDE, []) == trial.user_attrs.get(OUTSIDE, [])
             if same and (is_finished(other) or other.state == TrialState.RUNNING):
                 return other
         return None
@@ -172,7 +244,7 @@ class Search:
     def record(self, entry: TrialInProgress, result: Result) -> str:
         """Record in the study how a trial ended; returns a line for the user."""
         trial = entry.trial
-        label = f"trial {trial.number}: {format_values(entry.values)}"
+        label = f"trial {trial.number}: {format_values(entry.values) or 'the defaults'}"
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             for key in ("seconds", "epochs", "values"):
                 trial.set_user_attr(key, getattr(entry, key))
@@ -198,14 +270,6 @@ def still_running(study: optuna.Study) -> bool:
     return bool(study.get_trials(deepcopy=False, states=[TrialState.RUNNING]))
 
 
-def format_values(values: dict) -> str:
-    """The values of a trial on one line."""
-    return ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-        for key, value in values.items()
-    )
-
-
 def format_best(study: optuna.Study) -> str:
     """The best score so far, for the progress bar."""
     best = best_of(study.get_trials(deepcopy=False, states=[TrialState.COMPLETE]))
@@ -214,7 +278,9 @@ def format_best(study: optuna.Study) -> str:
     return f"{best.value:.4f} (trial {best.number})"
 
 
-def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None) -> optuna.Study:
+def search(
+    space: Space, folder: Path, jobs: int = 1, storage: str | None = None, rules: Rules = Rules()
+) -> optuna.Study:
     """Start or resume a search; see :class:`Search`.
 
     Args:
@@ -222,20 +288,14 @@ def search(space: Space, folder: Path, jobs: int = 1, storage: str | None = None
         folder: for the results.
         jobs: how many trials are trained in parallel.
         storage: see :func:`~recbole_vae_plugin.tune.study.open_study`.
+        rules: see :class:`Rules`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # of processes that start together, one creates the tables
     with FileLock(folder / LOCK):
         study = open_study(space, folder, storage)
-    in_progress = Search(study, space, (folder / TRIALS).resolve())
-    if space.size <= space.trials:
-        choices = [
-            [(parameter.name, json.dumps(value)) for value in parameter.values]
-            for parameter in space.parameters
-        ]
-        with FileLock(folder / LOCK):
-            for combination in product(*choices):
-                study.enqueue_trial(dict(combination), skip_if_exists=True)
+        in_progress = Search(study, space, (folder / TRIALS).resolve(), rules)
+        in_progress.queue_first()
     if len(in_progress.finished()) < in_progress.goal:
         in_progress.run(jobs)
     return study

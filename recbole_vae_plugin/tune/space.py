@@ -45,6 +45,8 @@ KEYS = {
     "topk": "lengths of the list of recommendations",
     "valid_metric": "the metric to maximise on validation data",
 }
+#: The number of trials where only their time is limited.
+UNLIMITED = 10**6
 KINDS = ("choice", "uniform", "loguniform", "quniform", "integer", "logint")
 
 
@@ -95,10 +97,35 @@ class Parameter:
             refuse(f"{where}.{kind}", values, f"ascending numbers{positive}")
         return cls(name, kind, (low, high, *step), when)
 
+    @property
+    def as_given(self) -> dict[str, Any]:
+        """As :meth:`read` takes it."""
+        return {self.kind: list(self.values), **({"when": self.when} if self.when else {})}
+
+    def is_used(self, values: dict[str, Any]) -> bool:
+        """Whether the values of other parameters meet its ``when``."""
+        return all(values.get(name) == value for name, value in self.when.items())
+
+    def contains(self, value: Any) -> bool:
+        """Whether a value is among the possible ones."""
+        if self.kind == "choice":
+            return json.dumps(value) in map(json.dumps, self.values)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return False
+        if self.kind in ("integer", "logint") and not isinstance(value, int):
+            return False
+        low, high, *step = self.values
+        on_grid = not step or math.isclose((value - low) / step[0], round((value - low) / step[0]))
+        return low <= value <= high and on_grid
+
+    def encoded(self, value: Any) -> Any:
+        """A value as Optuna has it."""
+        return json.dumps(value) if self.kind == "choice" else value
+
     def suggest(self, trial: optuna.Trial) -> Any:
         """A value from an Optuna trial. Choices, which may be lists or null, are passed to Optuna as JSON."""
         if self.kind == "choice":
-            return json.loads(trial.suggest_categorical(self.name, [json.dumps(v) for v in self.values]))
+            return json.loads(trial.suggest_categorical(self.name, [self.encoded(v) for v in self.values]))
         low, high, *step = self.values
         if self.kind in ("integer", "logint"):
             return trial.suggest_int(self.name, low, high, log=self.kind == "logint")
@@ -158,14 +185,7 @@ class Space:
         given = read_config_file(path, "space")
         refuse_unknown_keys("a space", given, KEYS)
         folder = path.resolve().parent
-        settings: dict = {}
-        files = given.get("config", [])
-        for name in file_list("config", files):
-            settings |= read_config_file(find_config(name, "config", folder=folder), "config")
-        settings |= mapping("settings", given.get("settings") or {}, None)
-        if "model" in given:
-            settings["model"] = given["model"]
-        refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS)
+        settings = read_settings(given, folder)
         dataset = given.get("dataset")
         if isinstance(dataset, dict) and not isinstance(dataset.get("dataset"), str):
             refuse("dataset.dataset", dataset.get("dataset"), "the name of a data set")
@@ -237,9 +257,18 @@ class Space:
         """The values of an Optuna trial, without parameters whose ``when`` is not met."""
         values: dict = {}
         for parameter in self.parameters:
-            if all(values.get(name) == value for name, value in parameter.when.items()):
+            if parameter.is_used(values):
                 values[parameter.name] = parameter.suggest(trial)
         return values
+
+    def inside(self, values: dict[str, Any]) -> list[Parameter]:
+        """The parameters that are used with these values and whose value is among the possible ones."""
+        return [each for each in self.parameters if each.is_used(values) and each.contains(values[each.name])]
+
+    def outside(self, values: dict[str, Any]) -> list[str]:
+        """The parameters that are used with these values, and whose value is not among the possible ones."""
+        used = [each for each in self.parameters if each.is_used(values)]
+        return [each.name for each in used if not each.contains(values[each.name])]
 
     def run(self, values: dict, label: str, model_seed: int) -> Run:
         """A run with these values."""
@@ -257,6 +286,27 @@ class Space:
     def with_trials(self, trials: int | None) -> Space:
         """The same space with another number of trials; ``None`` keeps it."""
         return self if trials is None else replace(self, trials=integer("--trials", trials, 1))
+
+
+def read_settings(given: dict, folder: Path) -> dict[str, Any]:
+    """The keys with fixed values in the content of a space file, ``model`` among them if it is given."""
+    settings: dict = {}
+    files = given.get("config", [])
+    for name in file_list("config", files):
+        settings |= read_config_file(find_config(name, "config", folder=folder), "config")
+    settings |= mapping("settings", given.get("settings") or {}, None)
+    if "model" in given:
+        settings["model"] = given["model"]
+    refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS)
+    return settings
+
+
+def format_values(values: dict) -> str:
+    """The values of a trial on one line."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )
 
 
 def read_parameters(given: Any, folder: Path) -> tuple[Parameter, ...]:

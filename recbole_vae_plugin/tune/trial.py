@@ -11,6 +11,10 @@ from recbole_vae_plugin.runs.files import Result
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.tune.space import Space
 
+#: What the trial of the defaults has recorded: the values of all parameters, and the names of those whose
+#: value is not in the space.
+DEFAULTS, OUTSIDE = "defaults", "outside"
+
 
 class TrialInProgress:
     """A trial of this process: one run after the other, with one model seed each."""
@@ -49,6 +53,11 @@ def is_finished(trial: FrozenTrial) -> bool:
     if trial.state == TrialState.FAIL:
         return "failed" in trial.user_attrs
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and "repeats" not in trial.user_attrs
+
+
+def seconds_of(trials: Iterable[FrozenTrial]) -> float:
+    """The seconds that the runs of trials took in all."""
+    return sum(trial.user_attrs.get("seconds", 0.0) for trial in trials)
 
 
 def best_of(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.patching.sources import package_folder
+from recbole_vae_plugin.settings.config_files import Loader
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 #: Read from a command line, or from a config file.
 RUN_KEYS = {"resume", "model", "dataset", "log_mlflow"}
 #: Read from the command line of `run_recbole` alone.
 LAUNCH_KEYS = {"config_files", "nproc", "ip", "port", "world_size", "group_offset"}
+#: In the source of a model that no optimiser trains.
+CLOSED_FORM = re.compile(r"ModelType\.TRADITIONAL|dummy_param")
 
 
 @cache
@@ -32,10 +36,23 @@ def builtin_models() -> list[str]:
 
 def default_keys(model: str) -> list[str]:
     """The keys for which a model has defaults."""
+    return list(default_values(model))
+
+
+def default_values(model: str) -> dict[str, Any]:
+    """Key -> default of the keys that are a model's own; empty for an unknown model."""
     if model in MODELS:
-        return [key for key, _, _ in documented_keys(model)]
-    file = recbole_folder() / f"properties/model/{model}.yaml"
-    return list(yaml.safe_load(file.read_text(encoding="utf-8")) or ()) if file.is_file() else []
+        text = "\n".join(f"{key}: {value}" for key, value, _ in documented_keys(model))
+    else:
+        file = recbole_folder() / f"properties/model/{model}.yaml"
+        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    return yaml.load(text, Loader) or {}
+
+
+def is_trained_by_gradient(model: str) -> bool:
+    """Whether a model has a learning rate; RecBole's models in closed form say so in their sources."""
+    sources = recbole_folder().glob(f"model/*/{model.lower()}.py")
+    return not any(CLOSED_FORM.search(source.read_text(encoding="utf-8")) for source in sources)
 
 
 def downloadable_datasets() -> dict[str, str]:
