@@ -44,7 +44,9 @@ def mean_costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
     gpu = runs.reindex(columns=["train_gpu_memory", "eval_gpu_memory"]).max(axis=1)
     # the first run on a split also prepares the data of the others
     runs = runs.assign(
-        seconds=runs["seconds"] - runs["prepare_seconds"], peak_gpu_memory=gpu.replace(0, math.nan)
+        # without a finished run there is no such column
+        seconds=runs.get("seconds", math.nan) - runs.get("prepare_seconds", math.nan),
+        peak_gpu_memory=gpu.replace(0, math.nan),
     )
     means = runs.reindex(columns=["method", *OF_RUNS.values()]).groupby("method").mean().astype(float)
     means.columns = list(OF_RUNS)
