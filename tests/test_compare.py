@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -365,12 +366,14 @@ class TestPlan:
 
 
 class TestTables:
-    def test_a_metric_that_users_have_no_value_of_is_shown_and_not_tested(self, experiment):
+    def test_a_metric_that_users_have_no_value_of_is_tested_over_runs(self, experiment):
         file = experiment(metrics=["NDCG", "ItemCoverage"], valid_metric="ItemCoverage@3")
         assert main(["compare", str(file), "--results", "coverage"]) == 0
         assert main(["report", "coverage"]) == 0
         text = Path("coverage/table.md").read_text()
-        assert "| method | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text and "is not tested" in text
+        assert "| method | ndcg@3 ↑ | itemcoverage@3 ↑ |" in text
+        verdict = re.search("VAE against Pop on blocks, itemcoverage@3: .*", text)[0]
+        assert "of 2 pairs of runs" in verdict and "interval over users" not in verdict
 
     def test_markdown_has_best_second_and_verdicts(self, finished, capsys):
         _, folder, _ = finished

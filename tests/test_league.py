@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from results_by_hand import write_results
 from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare import directions
 from recbole_vae_plugin.compare.league import league
-from recbole_vae_plugin.compare.output import write_all
+from recbole_vae_plugin.compare.output import markdown, write_all
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.tables import Comparison
 
@@ -66,3 +67,12 @@ def test_one_data_set_needs_none(capsys):
     write_results(Path("results"))
     assert main(["table", "results"]) == 0
     assert "All data sets" not in capsys.readouterr().out
+
+
+def test_runs_that_are_missing_are_counted_by_what_each_method_was_to_run(results):
+    """`good` was to run with both seeds; `bad`, of which one seed was asked for, is complete."""
+    file = results / "experiment.yaml"
+    file.write_text(file.read_text().replace("method_seeds: {}", "method_seeds: {bad: [1]}"))
+    shutil.rmtree(results / "runs/two/good/split-1-model-2")
+    text = markdown(Comparison(Results.read(results)))
+    assert text.count("good (1 of 2 runs)") == 1 and "bad (" not in text

@@ -100,13 +100,19 @@ def published_rows(comparison: Comparison, dataset: str) -> dict[str, dict[str, 
     return {label_of(model): values for model, values in rows.items()}
 
 
+def planned_runs(comparison: Comparison, method: str) -> int:
+    """The number of runs of a method on a data set that the experiment asks for."""
+    experiment = comparison.results.experiment
+    seeds = experiment.get("method_seeds", {}).get(method, experiment["model_seeds"])
+    return len(experiment["split_seeds"]) * len(seeds)
+
+
 def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[list[str], list[list[str]]]:
     """Header and rows of one data set: mean ± standard deviation, the best in bold, the second underlined,
     significant differences from the baseline marked."""
     of_dataset = comparison.summary[comparison.summary["dataset"] == dataset]
     ranks = comparison.ranks(dataset)
     failed = set(comparison.results.experiment["methods"]) - set(ranks.index)
-    max_runs = of_dataset["runs"].max()
     # without a finished run there is no metric, but failures still need a column for the reason
     metrics = [markup.escaped(with_arrow(metric)) for metric in comparison.metrics]
     header = ["method", *(metrics or [""])]
@@ -114,7 +120,8 @@ def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[l
     for method, group in of_dataset.groupby("method", sort=False):
         runs = group["runs"].iloc[0]
         name = budgets.marked(comparison.results, dataset, method)
-        cells = [markup.escaped(name if runs == max_runs else f"{name} ({runs} of {max_runs} runs)")]
+        planned = planned_runs(comparison, method)
+        cells = [markup.escaped(name if runs == planned else f"{name} ({runs} of {planned} runs)")]
         for row in group.itertuples():
             emphasis = {1: markup.bold, 2: markup.underline}.get(ranks.loc[method, row.metric], str)
             text = emphasis(f"{row.mean:.4f}")
