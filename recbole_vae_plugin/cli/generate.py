@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import recbole_vae_plugin
-from recbole_vae_plugin.cli import patch_table
+from recbole_vae_plugin.cli import command_table, patch_table
 from recbole_vae_plugin.integration.config import default_files
 from recbole_vae_plugin.settings.model_registry import SHIPPED
 from recbole_vae_plugin.system.atomic import write_text
@@ -19,6 +19,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     for model in SHIPPED:
         yield default_files.FOLDER / f"{model}.yaml", default_files.default_file(model)
     yield DOCS / "keys.md", table_of_keys()
+    yield DOCS / "commands.md", command_table.commands()
     yield DOCS / "patches.md", patch_table.table()
 
 

@@ -1,19 +1,19 @@
 """A linear decoder in closed form, for squared error: the `decoder` axis.
 
 With latent z ~ N(mu, diag(sigma^2)), z~ = (z, 1) and scores s = W~ z~, the expected squared error of a
-history x of zeros and ones is
+history x of zeros and ones is::
 
     1/2 E |x - s|^2 = 1/2 (mu~' G mu~ + sum_j G_jj sigma_j^2 + |x|) - sum_{i in x} w~_i' mu~,  G = W~' W~.
 
 G is small, so that neither the error nor its gradient in mu and sigma needs the scores of all items (Vincent
 et al. 2015, 1412.7091), nor a sample of z. The best W~ for given latent representations is a ridge regression
-of histories on them (as each half of iALS, Hu et al. 2008, but with user factors from an encoder):
+of histories on them (as each half of iALS, Hu et al. 2008, but with user factors from an encoder)::
 
     W~ = S A^-1,   S = sum x E[z~]',   A = sum E[z~ z~'] + ridge I.
 
 S and A are sums over users, kept while training with exponential forgetting, because the encoder that
 computes z changes. With T = S'S, which the same users update, G = A^-1 T A^-1: a step costs
-O(|x| d + d^2) a user and O(d^3) a solution, whatever the size of the catalogue.
+``O(|x| d + d^2)`` a user and O(d^3) a solution, whatever the size of the catalogue.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class DropoutDenoising(nn.Module):
 
 @register_denoising("gaussian")
 class GaussianDenoising(nn.Module):
-    """Add N(0, ``noise_std``^2) to every item of the catalogue, then L2-normalise.
+    """Add normal noise of deviation ``noise_std`` to every item of the catalogue, then L2-normalise.
 
     The noise is dense: during training a batch costs B x n_items random numbers and a dense
     first layer. Scoring adds no noise and stays sparse.

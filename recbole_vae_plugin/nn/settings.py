@@ -189,7 +189,7 @@ class KLSettings:
         "input noise, such as [3, 1] (RecVAE); ~: one pass that trains both.",
     )
 
-    #: With `total_anneal_steps: ~`, beta reaches its cap after this many epochs, before RecBole's early
+    #: With ``total_anneal_steps: ~``, beta reaches its cap after this many epochs, before RecBole's early
     #: stopping (after ten evaluations) can end a run.
     ANNEAL_EPOCHS = 10
 
