@@ -55,9 +55,9 @@ class Blackout(nn.Module):
 
     @dataclass(frozen=True)
     class Settings:
-        blackout_prob: float = setting(0.1, Number(0, below=1), "With 'blackout': how often all is dropped.")
+        blackout_prob: float = setting(0.1, Number(0, below=1), "How often a history is dropped.")
 
-    def __init__(self, blackout_prob):
+    def __init__(self, blackout_prob: float):
         super().__init__()
         self.blackout_prob = blackout_prob
 
@@ -83,7 +83,7 @@ from recbole_vae_plugin import VariationalRecommender
 
 
 class VAENarrow(VariationalRecommender):
-    """Variances are bounded."""
+    """A VAE whose variances are bounded."""
 
     head = NarrowHead
 '''
@@ -94,7 +94,7 @@ from recbole_vae_plugin.testing.contract import VariationalContract
 
 class TestVAENarrow(VariationalContract):
     model = "VAENarrow"
-    variants = {"all of ours": {"denoising": "blackout", "loss_type": "Poisson", "latent_dimension": 8}}
+    variants = {"with blackout": {"denoising": "blackout", "loss_type": "Poisson"}}
     bad_values = [("logvar_cap", 30), ("blackout_prob", 1.0)]
 """
 

@@ -11,9 +11,12 @@ import yaml
 from recbole_vae_plugin.compare.experiment import Experiment
 
 
-def write_results(folder: Path, datasets: tuple[str, ...] = ("toy",)) -> Path:
+def write_results(
+    folder: Path, datasets: tuple[str, ...] = ("toy",), methods: tuple[str, str] = ("good", "bad")
+) -> Path:
     """Write what ``recbole-vae compare`` leaves after two methods on two seeds; on each further data set the
     second method is twice as good as on the one before."""
+    good, bad = methods
     experiment = {
         "name": "by hand",
         "description": "",
@@ -24,8 +27,8 @@ def write_results(folder: Path, datasets: tuple[str, ...] = ("toy",)) -> Path:
         "datasets": {
             name: {"dataset": name, "data_path": "/secret/place", "load_col": None} for name in datasets
         },
-        "methods": {"good": {"model": "VAESplit", "anneal_cap": 0.1}, "bad": {"model": "Pop"}},
-        "baseline": "bad",
+        "methods": {good: {"model": "VAESplit", "anneal_cap": 0.1}, bad: {"model": "Pop"}},
+        "baseline": bad,
         "metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"],
         "topk": [10],
         "valid_metric": "NDCG@10",
@@ -35,7 +38,7 @@ def write_results(folder: Path, datasets: tuple[str, ...] = ("toy",)) -> Path:
     (folder / "experiment.yaml").write_text(yaml.safe_dump(experiment))
     metrics = {"recall@10": 0.21, "mrr@10": 0.45, "ndcg@10": 0.28, "hit@10": 0.78, "precision@10": 0.2}
     for run in Experiment(**experiment).runs():
-        factor = {"good": 1, "bad": 0.5 * 2 ** datasets.index(run.dataset)}[run.method]
+        factor = {good: 1, bad: 0.5 * 2 ** datasets.index(run.dataset)}[run.method]
         # seeds lie symmetrically around the mean
         noise = 0.001 * (-1) ** run.model_seed
         test = {name: value * factor + noise for name, value in metrics.items()}
