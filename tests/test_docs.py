@@ -49,8 +49,8 @@ NOT_RUN = {
     ),
 }
 
-#: Pattern of commands that take minutes -> arguments that are added where they are run as processes (``-m slow``).
-#: Without it, what they ask for is checked, but not run.
+#: Pattern of commands that take minutes -> arguments that are added where they are run as processes, with
+#: ``-m slow``. Otherwise what they ask for is checked, but they are not run.
 LONG = {
     r"^recbole-vae compare ml-100k-quick": [],
     r"^recbole-vae tune vae-split .*--jobs 2$": ["--trials=2"],

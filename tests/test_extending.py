@@ -9,9 +9,11 @@ import sys
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 
+import attempts
 import outside
 import pytest
 import yaml
+from conftest import first_on_path
 from torch import nn
 
 from recbole_vae_plugin import Number, VariationalRecommender, register_model, setting
@@ -26,29 +28,40 @@ def installed(tmp_path_factory) -> Path:
     return outside.install(tmp_path_factory.mktemp("outside"))
 
 
+@pytest.fixture(scope="module")
+def forks(installed):
+    with attempts.forks(PYTHONPATH=first_on_path(str(installed))) as forks:
+        yield forks
+
+
 @pytest.fixture
-def run(installed, monkeypatch):
-    """Run a module of Python's in a process that has the package."""
-    path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path}
+def run(forks):
+    """Run a command in a process that has the package, and return what it prints."""
 
     def run(*command: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=600
-        )
-        assert done.returncode == code, done.stdout[-2000:] + done.stderr[-4000:]
-        return done.stdout + done.stderr
+        log = Path("attempts.log")
+        log.unlink(missing_ok=True)
+        assert forks(*command) == code, log.read_text()[-4000:]
+        return log.read_text()
 
     return run
 
 
+def in_python(installed: Path, *arguments: str) -> str:
+    """Run a new Python that has the package."""
+    environment = {**os.environ, "PYTHONPATH": first_on_path(str(installed))}
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return done.stdout
+
+
 CHOICES = {"denoising": "blackout", "blackout_prob": 0.2, "loss_type": "Poisson", "logvar_cap": 0.5}
-TRAIN, COMMANDS = ("-m", "recbole_vae_plugin.cli.run_recbole"), ("-m", "recbole_vae_plugin.cli.recbole_vae")
 
 
 class TestInstalled:
     def test_help_has_its_keys(self, run):
-        said = run(*TRAIN, "--help")
+        said = run("run_recbole", "--help")
         assert "VAENarrow" in said and "blackout_prob [0.1]" in said and "'Poisson'" in said
 
     @pytest.mark.parametrize(
@@ -62,28 +75,28 @@ class TestInstalled:
     )
     def test_one_component_is_one_class_or_function(self, run, settings, arguments):
         Path("settings.yaml").write_text(yaml.safe_dump({**settings, "epochs": 1, "state": "INFO"}))
-        said = run(*TRAIN, *arguments, "--dataset=blocks", "--config_files=settings.yaml")
+        said = run("run_recbole", *arguments, "--dataset=blocks", "--config_files=settings.yaml")
         assert "test result" in said
 
-    def test_it_trains_is_bundled_and_recommends(self, run, settings):
+    def test_it_trains_is_bundled_and_recommends(self, run, installed, settings):
         Path("settings.yaml").write_text(yaml.safe_dump({**settings, **CHOICES, "state": "INFO"}))
-        said = run(*TRAIN, "--model=VAENarrow", "--dataset=blocks", "--config_files=settings.yaml")
+        said = run("run_recbole", "--model=VAENarrow", "--dataset=blocks", "--config_files=settings.yaml")
         assert "blackout_prob = 0.2" in said and "test result" in said
         (checkpoint,) = Path(settings["checkpoint_dir"]).glob("VAENarrow-*.pth")
-        run(*COMMANDS, "bundle", str(checkpoint), "narrow.vae")
-        lines = run(*COMMANDS, "recommend", "narrow.vae", "--items=i0,i1", "-k", "3")
+        run("recbole-vae", "bundle", str(checkpoint), "narrow.vae")
+        lines = run("recbole-vae", "recommend", "narrow.vae", "--items=i0,i1", "-k", "3")
         assert "i" in lines
         code = (
             "import sys; from recbole_vae_plugin import Recommender\n"
             "print(Recommender.load('narrow.vae').recommend(['i0', 'i1'], k=3)[0])\n"
-            "assert 'recbole' not in sys.modules"
+            "assert 'recbole' not in sys.modules\n"
+            f"from recbole.quick_start import load_data_and_model; load_data_and_model('{checkpoint}')"
         )
-        run("-c", code)
-        run("-c", f"from recbole.quick_start import load_data_and_model; load_data_and_model('{checkpoint}')")
+        in_python(installed, "-c", code)
 
     def test_bad_values_and_misspelt_names_are_refused(self, run, settings):
         Path("settings.yaml").write_text(yaml.safe_dump(settings))
-        command = (*TRAIN, "--model=VAESplit", "--dataset=blocks", "--config_files=settings.yaml")
+        command = ("run_recbole", "--model=VAESplit", "--dataset=blocks", "--config_files=settings.yaml")
         assert "blackout_prob: got 1.5; allowed" in run(*command, "--blackout_prob=1.5", code=2)
         assert "did you mean Poisson?" in run(*command, "--loss_type=Poison", code=2)
         # a setting of a head is a key of the models that have the head
@@ -104,16 +117,15 @@ class TestInstalled:
             "settings": {"epochs": 2, "train_batch_size": 16},
         }
         Path("outside.yaml").write_text(yaml.safe_dump(experiment))
-        run(*COMMANDS, "compare", "outside.yaml", "--results", "found")
+        run("recbole-vae", "compare", "outside.yaml", "--results", "found")
         results = [json.loads(file.read_text()) for file in Path("found").rglob("result.json")]
         assert {result["model"] for result in results} == {"Pop", "VAENarrow"}
         assert not any("failed" in result for result in results)
 
     @pytest.mark.slow
-    def test_it_inherits_the_contract(self, run, installed):
+    def test_it_inherits_the_contract(self, installed):
         tests = installed.parent / "outside-1.0" / "tests"
-        said = run("-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests))
-        assert " passed" in said
+        assert " passed" in in_python(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests))
 
 
 class TestRegistry:

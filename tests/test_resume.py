@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic, sleep
 
+import attempts
 import pytest
 import torch
 import yaml
@@ -54,57 +53,34 @@ def weights_in(folder: str) -> dict:
     return torch.load(file, weights_only=False)
 
 
+def newest_in(folder: str) -> dict:
+    return torch.load(max(Path(folder).glob("*.pth"), key=os.path.getmtime), weights_only=False)
+
+
 def assert_equal(one: dict, other: dict) -> None:
     assert one["epoch"] == other["epoch"] and one["best_valid_result"] == other["best_valid_result"]
     for (name, weight), (_, same) in zip(one["state_dict"].items(), other["state_dict"].items(), strict=True):
         assert torch.equal(weight, same), name
 
 
-def kill_when(folder: str, epochs: int, arguments: list[str]) -> None:
-    """Start a run, and kill it once its log tells of that many epochs."""
-    with open(f"{folder}.log", "w") as log:
-        process = subprocess.Popen([*RUN, *arguments], stdout=log, stderr=log)
-    end = monotonic() + 120
-    while Path(f"{folder}.log").read_text().count("training [") < epochs:
-        assert monotonic() < end and process.poll() is None, Path(f"{folder}.log").read_text()[-2000:]
-        sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it struck"
+@pytest.fixture(scope="module")
+def attempt():
+    """Runs the command in a fork of one process, see ``attempts.py``, and returns its exit code."""
+    with attempts.forks() as run:
+        yield lambda *arguments, **options: run("run_recbole", *RUN[3:], *arguments, **options)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
 @pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS.keys())
-def test_killed_and_resumed_it_equals_the_uninterrupted_run(write_settings, variant):
-    # long enough to be killed, by an endless patience
-    write_settings(state="INFO", epochs=60, stopping_step=100, learning_rate=0.003)
-    assert main([*RUN[3:], *variant, "--checkpoint_dir=straight"]) == 0
+def test_killed_and_resumed_it_equals_the_uninterrupted_run(write_settings, attempt, variant):
+    """Killed at a moment chosen by a seed, a step or a part of a write, after the first checkpoint."""
+    write_settings(state="INFO", epochs=20, stopping_step=100, learning_rate=0.003)
     killed = [*variant, "--checkpoint_dir=killed"]
-    kill_when("killed", random.Random(str(variant)).randrange(2, 20), killed)
-    assert main([*RUN[3:], *killed, "--resume=latest"]) == 0
-    assert_equal(weights_in("straight"), weights_in("killed"))
-
-
-@pytest.fixture(scope="module")
-def attempt():
-    """Runs the command in a fork of one process, see ``attempts.py``, and returns its exit code."""
-    command = [sys.executable, str(Path(__file__).with_name("attempts.py"))]
-    # two threads that others keep from running wait for each other at every step
-    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=alone) as process:
-
-        def attempt(*arguments: str, kill_at: int | None = None) -> int:
-            request = {
-                "folder": os.getcwd(),
-                "arguments": [*RUN[3:], *arguments],
-                "log": "attempts.log",
-                "kill_at": kill_at,
-            }
-            print(json.dumps(request), file=process.stdin, flush=True)
-            return int(process.stdout.readline())
-
-        yield attempt
-        process.stdin.close()
+    moment = random.Random(str(variant)).randrange(20, 60)
+    assert attempt(*killed, kill_at=moment) == -signal.SIGKILL, "it struck"
+    assert attempt(*killed, "--resume=latest") == 0, Path("attempts.log").read_text()[-2000:]
+    assert attempt(*variant, "--checkpoint_dir=straight") == 0
+    assert_equal(weights_in("straight"), newest_in("killed"))
 
 
 @pytest.mark.slow
@@ -123,9 +99,8 @@ def test_killed_five_times_it_equals_the_uninterrupted_run(write_settings, attem
         if list(Path("killed").glob("*.pth")):
             resume = ["--resume=latest"]
     assert attempt(*variant, "--checkpoint_dir=killed", *resume) == 0
-    newest = max(Path("killed").glob("*.pth"), key=os.path.getmtime)
     assert resume, "at least one run went on"
-    assert_equal(weights_in("straight"), torch.load(newest, weights_only=False))
+    assert_equal(weights_in("straight"), newest_in("killed"))
 
 
 def test_a_model_of_recbole_goes_on(write_settings):
