@@ -14,8 +14,8 @@ ROOT = DOCS.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-#: Before a block: ``<!-- test: slow -->``, or ``<!-- test: skip, WHY -->``.
-NOTE = re.compile(r"<!-- test: (slow|skip), ?([^>]*?) ?-->\s*\Z|<!-- test: (slow) -->\s*\Z")
+#: Before a block that is not run: ``<!-- test: skip, WHY -->``.
+SKIP = re.compile(r"<!-- test: skip, [^>]+-->\s*\Z")
 NOT_CODE = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
@@ -28,7 +28,7 @@ class Block:
         line: of the opening fence.
         language: after it; may be empty.
         text: its lines.
-        note: ``slow``, ``skip``, or nothing.
+        skip: whether a comment before it says why it is not run.
         before: the text between the block before and this one.
     """
 
@@ -36,7 +36,7 @@ class Block:
     line: int
     language: str
     text: str
-    note: str
+    skip: bool
     before: str
 
     @property
@@ -50,12 +50,8 @@ def blocks() -> Iterator[Block]:
         text, end = page.read_text(encoding="utf-8"), 0
         for match in FENCE.finditer(text):
             before = text[end : match.start()]
-            note = NOTE.search(before)
-            if note and note[1]:
-                assert note[2], f"{page.name}: {note[0]} must say why"
             line = text.count("\n", 0, match.start()) + 1
-            kind = (note[1] or note[3]) if note else ""
-            yield Block(page, line, match[1], match[2], kind, before)
+            yield Block(page, line, match[1], match[2], bool(SKIP.search(before)), before)
             end = match.end()
 
 
@@ -83,7 +79,7 @@ def outputs() -> Iterator[tuple[Block, Block]]:
     previous = None
     for block in blocks():
         follows = previous is not None and previous.page == block.page and previous.language == "bash"
-        if follows and block.language in ("", "text") and "\n#" not in block.before and block.note != "skip":
+        if follows and block.language in ("", "text") and "\n#" not in block.before and not block.skip:
             yield previous, block
         previous = block
 

@@ -66,7 +66,7 @@ def fits(command: str, patterns) -> str | None:
 @cache
 def commands() -> list[str]:
     """All commands that are run, each of them once."""
-    shown = [block for block in blocks() if block.language == "bash" and block.note != "skip"]
+    shown = [block for block in blocks() if block.language == "bash" and not block.skip]
     found = dict.fromkeys(command for block in shown for command in commands_of(block))
     return [command for command in found if not fits(command, NOT_RUN)]
 
@@ -213,7 +213,7 @@ def test_long_commands(command, stand_ins):
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
-PYTHON = [block for block in blocks() if block.language == "python" and block.note != "skip"]
+PYTHON = [block for block in blocks() if block.language == "python" and not block.skip]
 #: Text -> block; those that begin with the name of a file are of a package.
 SCRIPTS = {block.text: block for block in PYTHON if not block.text.startswith("# ")}
 
