@@ -29,6 +29,7 @@ from scipy.sparse import csr_matrix
 
 import recbole_vae_plugin
 from recbole_vae_plugin.cli import command_table, recbole_vae, run_recbole
+from recbole_vae_plugin.compare import experiment
 from recbole_vae_plugin.integration.config import keys as recbole_keys
 from recbole_vae_plugin.settings.config_files import KINDS, shipped_files
 from recbole_vae_plugin.settings.model_registry import SHIPPED
@@ -365,8 +366,8 @@ def options() -> set[str]:
     found |= {f"--{key}" for key in keys()}
     for script in (ROOT / "benchmarks").glob("*.py"):
         found |= set(re.findall(r'"(--[a-z][\w-]*)"', script.read_text(encoding="utf-8")))
-    pip, pytest_and_ruff = {"--no-deps"}, {"--durations", "--check"}
-    return found | pip | pytest_and_ruff
+    of_other_tools = {"--no-deps", "--durations", "--check", "--logdir"}
+    return found | of_other_tools
 
 
 @cache
@@ -374,6 +375,7 @@ def keys() -> set[str]:
     """The keys of runs, experiments and search spaces, those inside others, and of entry points."""
     models = [*SHIPPED, *recbole_keys.builtin_models()]
     found = {key for model in models for key in recbole_keys.known_keys(model)} | recbole_keys.LAUNCH_KEYS
+    found |= {*experiment.KEYS}
     for kind in ("experiments", "search"):
         for file in shipped_files([kind]):
             found |= set(yaml.safe_load(file.read_text()))
