@@ -18,7 +18,7 @@ ROOT = Path(recbole_vae_plugin.__file__).parent
 FLOORS = [
     ["settings"],
     ["system"],
-    ["nn"],
+    ["nn", "datafiles"],
     ["serving", "integration.patching"],
     ["integration.config", "integration.repairs"],
     ["integration.distributed"],
@@ -36,7 +36,7 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 #: The RecBole room, and what is built on its classes.
 KNOW_RECBOLE = ("integration", "models", "testing")
-PURE = ("system", "settings", "nn", "serving")
+PURE = ("system", "settings", "nn", "datafiles", "serving")
 
 
 def modules() -> dict[str, Path]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recbole_vae_plugin.cli import configs, doctor
+from recbole_vae_plugin.cli import configs, data, doctor
 from recbole_vae_plugin.cli.errors import report as report_problem
 from recbole_vae_plugin.cli.terminal import discard_stdout, replace_unprintable_characters
 from recbole_vae_plugin.settings.validation import Refused
@@ -19,6 +19,8 @@ examples:
   recbole-vae configs
   recbole-vae configs models/vae-split --copy my-vae.yaml
   recbole-vae compare ml-100k-quick --results results/quick
+  recbole-vae data ratings.csv --min-rating 4
+  recbole-vae compare untuned --datasets dataset/ratings/ratings.yaml
   recbole-vae tune vae-split --trials 20 --jobs 2
   recbole-vae table results/quick --format latex
   recbole-vae table results/quick --format leaderboard --method VAESplit
@@ -203,6 +205,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--traceback", action="store_true", help="show where an error was raised")
     commands = result.add_subparsers(required=True, metavar="COMMAND")
     configs.add_parser(commands)
+    data.add_parser(commands)
     doctor.add_parser(commands)
 
     one = commands.add_parser(

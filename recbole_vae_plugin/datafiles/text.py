@@ -1,0 +1,219 @@
+"""Text with separators: CSV, TSV and the like."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO, NoReturn, cast
+
+from recbole_vae_plugin.datafiles.chunks import CHUNK_ROWS, Chunk, texts
+from recbole_vae_plugin.datafiles.columns import USUAL_NAMES, looks_like_value, plain
+from recbole_vae_plugin.datafiles.opening import SourceFile
+from recbole_vae_plugin.settings.validation import Refused
+
+#: From the least to the most likely to be part of a value.
+SEPARATORS = ("\t", "::", ";", "|", ",", " ")
+NAMES_OF_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+#: Lines by which the separator is found.
+SAMPLE_LINES = 50
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How text is read; ``None`` means: found from the file.
+
+    Attributes:
+        header: whether the first line names the columns.
+        quotes: whether values may stand in quotation marks; not in RecBole's atomic files.
+        named: the columns that the user named.
+    """
+
+    separator: str | None = None
+    header: bool | None = None
+    quotes: bool | None = None
+    encoding: str | None = None
+    named: tuple[str, ...] = ()
+
+
+class TextReader:
+    """Reads a file of text, and refuses it if a row has more or fewer values than the first.
+
+    Raises:
+        Refused: names the file, the line and what is wrong.
+    """
+
+    def __init__(self, file: SourceFile, options: TextOptions) -> None:
+        self.file = file
+        self.encoding = options.encoding or encoding_of(file)
+        self.quotes = file.path.suffix != ".inter" if options.quotes is None else options.quotes
+        with self._lines() as lines:
+            sample = list(islice(lines, SAMPLE_LINES))
+        self.separator = options.separator or self._find_separator([line for line in sample if line.strip()])
+        first = self._first_row()
+        self.width = len(first)
+        if self.width == 1:
+            raise Refused(
+                f"{file.path}, line 1: {first[0]!r} is one value, separated by {self.separator!r}; give another "
+                "--separator"
+            )
+        header = is_header(first, options, f"{file.path}, line 1") if first else False
+        self.names = [name.strip() for name in first] if header else None
+
+    def chunks(self, columns: dict[str, int]) -> Iterator[Chunk]:
+        with self.file.open() as (raw, content):
+            rows = self._rows(decoded_lines(self.file, content, self.encoding))
+            line = 0
+            skip_header = self.names is not None
+            while batch := self._batch(rows):
+                starts = []
+                kept = []
+                for row in batch:
+                    if row:
+                        if len(row) != self.width:
+                            self._refuse_ragged(line + 1, row)
+                        starts.append(line + 1)
+                        kept.append(row)
+                    # a value in quotation marks may go over several lines
+                    line += 1 + sum(value.count("\n") for value in row if "\n" in value)
+                if skip_header and kept:
+                    del starts[0], kept[0]
+                    skip_header = False
+                if kept:
+                    found = {role: texts([row[place] for row in kept]) for role, place in columns.items()}
+                    yield Chunk(self.file.path, starts, found, raw.tell())
+
+    def _batch(self, rows: Iterator[list[str]]) -> list[list[str]]:
+        try:
+            return list(islice(rows, CHUNK_ROWS))
+        except csv.Error as problem:
+            self._refuse_quotes(problem)
+
+    def _refuse_ragged(self, line: int, row: list[str]) -> NoReturn:
+        raise Refused(
+            f"{self.file.path}, line {line}: has {len(row)} values, the first line {self.width}, separated "
+            f"by {self.separator!r}; correct the line, or give --separator"
+        )
+
+    def _refuse_quotes(self, problem: csv.Error) -> NoReturn:
+        """Name the line in which the row begins whose quotation marks do not match."""
+        with self._lines() as lines:
+            reader = csv.reader(lines, delimiter=self.separator, strict=True)
+            line = 1
+            try:
+                for _ in reader:
+                    line = reader.line_num + 1
+            except csv.Error:
+                raise Refused(
+                    f"{self.file.path}, line {line}: a quotation mark without its counterpart ({problem}); "
+                    "correct the line, or read quotation marks as characters with --no-quotes"
+                ) from problem
+        raise Refused(f"{self.file.path}: {problem}") from problem
+
+    def _lines(self) -> contextlib.AbstractContextManager[Iterator[str]]:
+        return opened_lines(self.file, self.encoding)
+
+    def _rows(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        if len(self.separator) == 1:
+            if self.quotes:
+                return csv.reader(lines, delimiter=self.separator, strict=True)
+            return csv.reader(lines, delimiter=self.separator, strict=True, quoting=csv.QUOTE_NONE)
+        stripped = (line.rstrip("\r\n") for line in lines)
+        return (line.split(self.separator) if line else [] for line in stripped)
+
+    def _first_row(self) -> list[str]:
+        with self._lines() as lines:
+            try:
+                return next(filter(None, self._rows(lines)), [])
+            except csv.Error as problem:
+                self._refuse_quotes(problem)
+
+    def _find_separator(self, sample: list[str]) -> str:
+        """The separator that gives every line of the sample the same number of values, the most of them."""
+        if not sample:
+            return SEPARATORS[0]
+        best, most = "", 1
+        for self.separator in SEPARATORS:
+            try:
+                widths = {len(row) for row in self._rows(iter(sample)) if row}
+            except csv.Error:
+                continue
+            # of a file with a fault in it, the first line says most
+            width = min(widths) if len(widths) == 1 else 0
+            if width > most:
+                best, most = self.separator, width
+        if best:
+            return best
+        for separator in SEPARATORS:
+            if separator in sample[0].strip() and separator != " ":
+                return separator
+        raise Refused(
+            f"{self.file.path}, line 1: no separator found in {sample[0].strip()[:80]!r}; give --separator"
+        )
+
+
+def decoded_lines(file: SourceFile, content: BinaryIO, encoding: str) -> Iterator[str]:
+    """The lines of an opened file with their ends, whichever these are.
+
+    Raises:
+        Refused: names the first line that is not in the encoding.
+    """
+    wrapper = io.TextIOWrapper(cast(io.BufferedReader, content), encoding, newline="")
+    try:
+        yield from wrapper
+    except UnicodeDecodeError as problem:
+        refuse_undecodable(file, encoding, problem)
+    finally:
+        # else the file would be closed with the wrapper
+        with contextlib.suppress(ValueError):
+            wrapper.detach()
+
+
+@contextlib.contextmanager
+def opened_lines(file: SourceFile, encoding: str) -> Iterator[Iterator[str]]:
+    """The lines of a file that is opened for them."""
+    with file.open() as (_, content):
+        yield decoded_lines(file, content, encoding)
+
+
+def refuse_undecodable(file: SourceFile, encoding: str, problem: UnicodeDecodeError) -> NoReturn:
+    """Name the first line that is not in the encoding: what decodes in blocks does not know."""
+    with file.open() as (_, content):
+        for number, line in enumerate(content, 1):
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as of_line:
+                raise Refused(
+                    f"{file.path}, line {number}: {line[of_line.start : of_line.end]!r} is not {encoding}; "
+                    "give --encoding, such as latin-1 or cp1252"
+                ) from problem
+    raise Refused(f"{file.path}: is not {encoding}: {problem}; give --encoding") from problem
+
+
+def encoding_of(file: SourceFile) -> str:
+    """By the byte-order mark, and UTF-8 without one."""
+    with file.open() as (_, content):
+        start = content.read(4)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    return "utf-8-sig"
+
+
+def is_header(first: list[str], options: TextOptions, where: str) -> bool:
+    """Whether the first row names the columns.
+
+    Raises:
+        Refused: that is not clear.
+    """
+    if options.header is not None:
+        return options.header
+    usual = {name for names in USUAL_NAMES.values() for name in names}
+    if any(name.strip() in options.named or plain(name) in usual for name in first):
+        return True
+    if all(looks_like_value(value) for value in first):
+        return False
+    raise Refused(f"{where}: {first} may be names of columns or values; give --header or --no-header")
