@@ -54,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def compare(options: argparse.Namespace) -> int:
     """Run the missing runs of an experiment, then write and print the table."""
+    from recbole_vae_plugin.compare.changed_data import check_data_unchanged
     from recbole_vae_plugin.compare.experiment import Experiment
     from recbole_vae_plugin.compare.runner import Plan, describe, run
     from recbole_vae_plugin.settings.validation import one_of
 
-    experiment = Experiment.read(options.experiment)
+    experiment = Experiment.read(options.experiment, options.datasets)
     if options.jobs < 1:
         raise Refused(f"--jobs: got {options.jobs}; allowed: a whole number of at least 1")
     # RecBole's Config reads the command line by itself
@@ -67,6 +68,7 @@ def compare(options: argparse.Namespace) -> int:
     folder = Path(options.results or Path("results", experiment.name))
     only = [one_of("--only", label, experiment.methods) for label in options.only or ()]
     plan = Plan(experiment, folder, only)
+    check_data_unchanged(plan)
     experiment.check_data(plan.to_run)
     print(describe(plan, options.jobs))
     if options.dry_run:
@@ -216,6 +218,12 @@ def parser() -> argparse.ArgumentParser:
         "the same command again: it resumes with the missing runs, and repeats those that failed.",
     )
     one.add_argument("experiment", metavar="EXPERIMENT", help="a path, or the name of a shipped experiment")
+    one.add_argument(
+        "--datasets",
+        nargs="+",
+        metavar="FILE",
+        help="configs of data sets, in place of the experiment's; they are added to its name",
+    )
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs in parallel (default 1)")
     one.add_argument("--storage", metavar="URL", help="database of the searches, as for tune")

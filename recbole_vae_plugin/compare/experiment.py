@@ -99,9 +99,14 @@ class Experiment:
     spaces: dict[str, dict] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, file: str) -> Experiment:
+    def read(cls, file: str, datasets: list[str] | None = None) -> Experiment:
         """Read an experiment file, given by its path or the name of a shipped one; paths in it are relative
         to its folder.
+
+        Args:
+            file: a path or a name.
+            datasets: configs of data sets, relative to the working directory, in place of the experiment's.
+                Their labels are added to the experiment's name, and so to its folder of results.
 
         Raises:
             ValueError: names the key, the value and what is allowed.
@@ -115,6 +120,13 @@ class Experiment:
         folder = path.resolve().parent
         seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
         methods, method_seeds, method_tune = read_methods(given.get("methods"), folder)
+        name, description = given.get("name", path.stem), str(given.get("description", "")).strip()
+        if datasets:
+            of_data = read_datasets(datasets, Path())
+            description = f"The methods of the experiment {name} on {', '.join(of_data)}."
+            name = "-".join([str(name), *of_data])
+        else:
+            of_data = read_datasets(given.get("datasets"), folder)
         settings = mapping("settings", given.get("settings") or {}, None)
         refuse_shared_keys("settings", settings, DATA_KEYS | EXPERIMENT_KEYS | {"model"})
         budget = read_budget(given.get("tune"))
@@ -126,9 +138,9 @@ class Experiment:
         elif method_tune:
             refuse("tune", None, f"the budget of {' and '.join(method_tune)}, such as {{trials: 20}}")
         return cls(
-            name=plain_name(given.get("name", path.stem)),
-            description=str(given.get("description", "")).strip(),
-            datasets=read_datasets(given.get("datasets"), folder),
+            name=plain_name(name),
+            description=description,
+            datasets=of_data,
             methods=methods,
             method_seeds=method_seeds,
             baseline=one_of("baseline", given.get("baseline"), methods),

@@ -129,8 +129,8 @@ class Results:
         rows = []
         for _, result in self._found:
             row: dict[str, Any] = {"failed": None, **result}
-            for key in ("environment", "fingerprint"):
-                del row[key]
+            for key in ("environment", "fingerprint", "data_hash"):
+                row.pop(key, None)
             for phase in ("valid", "test"):
                 metrics = row.pop(phase, {})
                 row |= {f"{phase}_{metric}": value for metric, value in metrics.items()}

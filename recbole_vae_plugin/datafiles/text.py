@@ -58,8 +58,8 @@ class TextReader:
         self.width = len(first)
         if self.width == 1:
             raise Refused(
-                f"{file.path}, line 1: {first[0]!r} is one value, separated by {self.separator!r}; give another "
-                "--separator"
+                f"{file.path}, line 1: {first[0]!r} is one value, separated by {self.separator!r}; "
+                "give another --separator"
             )
         header = is_header(first, options, f"{file.path}, line 1") if first else False
         self.names = [name.strip() for name in first] if header else None

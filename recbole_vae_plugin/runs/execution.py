@@ -154,6 +154,7 @@ def train_and_test(
     steps = QuickStart({**run.settings, "checkpoint_dir": "saved"}, run.split_seed, run.model_seed)
     write_config(steps)
     prepare_seconds = seconds_of(lambda: steps.load(data))
+    data_hash = steps.data_hash()
     # some keys are set from the data
     write_config(steps)
     reset_peak_memory()
@@ -175,6 +176,7 @@ def train_and_test(
     if keep_checkpoint:
         os.replace(steps.checkpoint, CHECKPOINT)
     return {
+        "data_hash": data_hash,
         "valid_score": valid_score if math.isfinite(valid_score) else None,
         "valid": valid,
         **tested,

@@ -29,11 +29,12 @@ class Figures(TypedDict, total=False):
 
     ``cpu_seconds`` is the processor time of all threads once the data is prepared: unlike ``seconds`` it
     hardly depends on what else the machine does. ``energy_wh`` is that of the same span in watt-hours, as
-    estimated by ``energy_by``.
+    estimated by ``energy_by``. ``data_hash`` is that of the content of the data set's files.
     """
 
     failed: str
     stopped: bool
+    data_hash: str | None
     valid_score: float | None
     valid: dict[str, float]
     test: dict[str, float]

@@ -16,6 +16,7 @@ from recbole_vae_plugin.settings.validation import Refused, did_you_mean, intege
 DATA_KEYS = {
     "dataset",
     "data_path",
+    "data_hash",
     "benchmark_filename",
     "load_col",
     "unload_col",

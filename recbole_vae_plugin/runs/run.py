@@ -13,7 +13,7 @@ from typing import TypedDict
 MAX_NAME_LENGTH = 80
 
 #: Keys that have no effect on results.
-WITHOUT_EFFECT = {"data_path", "log_wandb", "wandb_project", "log_mlflow"}
+WITHOUT_EFFECT = {"data_path", "data_hash", "log_wandb", "wandb_project", "log_mlflow"}
 
 
 def slug(label: str) -> str:
@@ -61,7 +61,8 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the configuration, independent of where the data is stored and what is logged."""
+        """A hash of the configuration, independent of where the data is stored and what is logged; whether the
+        data has changed is asked of the results' ``data_hash``."""
         settings = {key: value for key, value in self.settings.items() if key not in WITHOUT_EFFECT}
         content = asdict(replace(self, settings=settings))
         # the former name: results of earlier versions have fingerprints made with it

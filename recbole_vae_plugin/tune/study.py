@@ -14,6 +14,7 @@ from urllib.parse import unquote
 import optuna
 import yaml
 
+from recbole_vae_plugin.runs.changed_data import refuse_changed_data
 from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.tune.heartbeat import storage_with_heartbeat
@@ -80,6 +81,10 @@ def open_study(space: Space, folder: Path, storage: str | None) -> optuna.Study:
             f"another folder or name: in this one {space.name} is a search with other settings",
         )
     study.set_user_attr("space", definition)
+    any_run = space.run({parameter.name: parameter.values[0] for parameter in space.parameters}, "any", 0)
+    data_hash = refuse_changed_data(any_run, study.user_attrs.get("data_hash"), folder)
+    if data_hash is not None:
+        study.set_user_attr("data_hash", data_hash)
     write_text(folder / SPACE, yaml.safe_dump(json.loads(definition), sort_keys=False))
     return study
 
@@ -151,5 +156,6 @@ def definition_of(space: Space) -> dict:
     content = asdict(space)
     for changeable in ("trials", "hours", "warm_up_epochs"):
         content.pop(changeable)
-    content["dataset"].pop("data_path")
+    for of_files in ("data_path", "data_hash"):
+        content["dataset"].pop(of_files, None)
     return content

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_vae_plugin.integration.config.data_files import check_stated_hash
 from recbole_vae_plugin.integration.config.default_files import documented_keys
 from recbole_vae_plugin.integration.config.keys import (
     LAUNCH_KEYS,
@@ -272,6 +273,7 @@ def check_dataset(config: Config) -> None:
         if not file.is_file():
             raise Refused(f"dataset: {folder} has no file {file.name}")
         check_header(file, config)
+    check_stated_hash(config)
 
 
 def check_header(file: Path, config: Config) -> None:

@@ -14,8 +14,9 @@ from recbole_vae_plugin.integration.patching.sources import package_folder
 from recbole_vae_plugin.settings.config_files import Loader
 from recbole_vae_plugin.settings.model_registry import MODELS
 
-#: Read from a command line, or from a config file.
-RUN_KEYS = {"resume", "model", "dataset", "log_mlflow"}
+#: Read from a command line, or from a config file. ``data_hash``: of the data set's files, as in
+#: :mod:`~recbole_vae_plugin.integration.config.data_files`.
+RUN_KEYS = {"resume", "model", "dataset", "data_hash", "log_mlflow"}
 #: Read from the command line of `run_recbole` alone.
 LAUNCH_KEYS = {"config_files", "nproc", "ip", "port", "world_size", "group_offset"}
 #: In the source of a model that no optimiser trains.

@@ -12,6 +12,7 @@ from recbole.data.transform import construct_transform
 from recbole.utils import get_flops, get_model, get_trainer, init_seed
 
 from recbole_vae_plugin.integration.config import checks
+from recbole_vae_plugin.integration.config.data_files import hash_of_data
 from recbole_vae_plugin.integration.data.prepared import PreparedData
 from recbole_vae_plugin.integration.training.groups import (
     history_lengths,
@@ -47,6 +48,10 @@ class QuickStart:
 
     def load(self, data: PreparedData) -> None:
         self._dataset, (self._train, self._valid, self._test) = data.loaders(self._config, self._split_seed)
+
+    def data_hash(self) -> str | None:
+        """The hash of the content of the data set's files."""
+        return hash_of_data(self._config)
 
     def build(self) -> None:
         init_seed(self._config["seed"], self._config["reproducibility"])
