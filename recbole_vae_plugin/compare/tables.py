@@ -13,6 +13,7 @@ from recbole_vae_plugin.compare.markup import Markup
 from recbole_vae_plugin.compare.published import label_of, legend_of, rows_for
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.statistics import Difference, differences, differences_of_runs, summary
+from recbole_vae_plugin.integration.config.splits import describe_split
 
 #: Marks a significant difference from the baseline.
 MARK = "*"
@@ -153,7 +154,7 @@ def legend(comparison: Comparison, dataset: str) -> str:
         "↓ lower is better; best in bold, second underlined; "
         f"{MARK} differs from {baseline} at p < 0.05 after Holm's correction: "
         "paired t-test over users and, where there are several, over runs; metrics that are not means over "
-        "users are tested over runs alone."
+        f"users are tested over runs alone. Data: {describe_split(experiment['datasets'][dataset])}."
         + budgets.legend(comparison.results, dataset)
         + legend_of(experiment.get("published", []), experiment["datasets"][dataset])
     )

@@ -16,7 +16,14 @@ from packaging.version import InvalidVersion, Version
 
 # importing these collects the patches
 from recbole_vae_plugin.integration.config import literals, types  # noqa: F401
-from recbole_vae_plugin.integration.data import held_out, parts, reading, saved  # noqa: F401
+from recbole_vae_plugin.integration.data import (  # noqa: F401
+    global_time,
+    held_out,
+    leaks,
+    parts,
+    reading,
+    saved,
+)
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401
 from recbole_vae_plugin.integration.patching.applying import apply_patches, apply_postponed, undo_patches

@@ -226,8 +226,9 @@ def left_out(config: Mapping[str, Any], part: str) -> tuple[str, Any] | None:
     _, place, mode = EVALUATED_PARTS[part]
     if split.get("LS") == mode:
         return "eval_args.split.LS", mode
-    for way in ("RS", "TS"):
-        if way in split and not split[way][place]:
+    for way in ("RS", "TS", "GT"):
+        # a split at two points in time has all parts
+        if len(split.get(way, ())) == 3 and not split[way][place]:
             return f"eval_args.split.{way}", split[way]
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recbole_vae_plugin.settings.validation import Refused, did_you_mean, number, one_of, refuse
@@ -16,7 +17,7 @@ SOURCES = ("inter", "user", "item", "kg", "link", "net", "ent", "rel")
 #: Key -> the keys allowed inside its value.
 NESTED_KEYS = {
     "eval_args": ("split", "group_by", "order", "mode", "fold_in"),
-    "eval_args.split": ("RS", "LS", "HO"),
+    "eval_args.split": ("RS", "LS", "GT", "HO"),
     "eval_args.mode": ("valid", "test"),
     "train_neg_sample_args": ("distribution", "sample_num", "alpha", "dynamic", "candidate_num"),
     "clip_grad_norm": ("max_norm", "norm_type", "error_if_nonfinite"),
@@ -100,10 +101,12 @@ def check_split(split: Any) -> None:
         refuse("eval_args.split", split, "{RS: [0.8, 0.1, 0.1]}, {LS: valid_and_test} or {HO: [100, 100]}")
     check_nested_keys("eval_args.split", split)
     if len(split) != 1:
-        refuse("eval_args.split", split, "one of RS, LS and HO")
+        refuse("eval_args.split", split, "one of RS, LS, GT and HO")
     if "LS" in split and split["LS"] not in LEAVE_ONE_OUT_MODES:
         hint = did_you_mean(str(split["LS"]), LEAVE_ONE_OUT_MODES)
         refuse("eval_args.split.LS", split["LS"], ", ".join(LEAVE_ONE_OUT_MODES) + hint)
+    if "GT" in split:
+        check_global_time(split["GT"])
     if "RS" in split:
         ratios = split["RS"]
         numbers = isinstance(ratios, (list, tuple)) and all(
@@ -116,6 +119,42 @@ def check_split(split: Any) -> None:
                 ratios,
                 "three numbers, for training (above 0), validation and test, such as [0.8, 0.1, 0.1]",
             )
+
+
+def check_global_time(given: Any) -> list[float]:
+    """The three ratios of a split at points in time, or the two points in seconds since 1970.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    key = "eval_args.split.GT"
+    allowed = (
+        "three numbers, for training (above 0), validation and test, such as [0.8, 0.1, 0.1]; or the times "
+        "at which validation and test begin, such as ['2020-01-31', '2020-02-29 12:00']"
+    )
+    if not isinstance(given, (list, tuple)) or len(given) not in (2, 3):
+        refuse(key, given, allowed)
+    if len(given) == 3:
+        ratios = [number(key, ratio, 0) for ratio in given]
+        if not ratios[0] or math.inf in ratios:
+            refuse(key, given, allowed)
+        return ratios
+    points = [seconds_of(point) for point in given]
+    begin, end = points
+    if begin is None or end is None or begin >= end:
+        refuse(key, given, allowed)
+    return [begin, end]
+
+
+def seconds_of(point: Any) -> float | None:
+    """A time as seconds since 1970; without a zone it is in UTC. ``None`` if it is not a time."""
+    if isinstance(point, (int, float)) and not isinstance(point, bool):
+        return float(point)
+    try:
+        moment = datetime.fromisoformat(str(point))
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def check_columns(key: str, value: Any, additional: Collection[str]) -> None:
