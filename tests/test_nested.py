@@ -23,7 +23,7 @@ WRONG = {
     "ratios in words": ({"eval_args": {"split": {"RS": ["a", 1, 1]}}}, ["eval_args.split.RS"]),
     "two splits": (
         {"eval_args": {"split": {"RS": [8, 1, 1], "LS": "valid_and_test"}}},
-        ["one of RS, LS and HO"],
+        ["one of RS, LS, GT and HO"],
     ),
     "no split": ({"eval_args": {"split": "RS"}}, ["eval_args.split", "'RS'", "{RS: "]),
     "an unknown leave-one-out": (

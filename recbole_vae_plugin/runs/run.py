@@ -61,8 +61,8 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the configuration, independent of where the data is stored and what is logged; whether the
-        data has changed is asked of the results' ``data_hash``."""
+        """A hash of the configuration, independent of where the data is stored and what is logged; whether
+        the data has changed is asked of the results' ``data_hash``."""
         settings = {key: value for key, value in self.settings.items() if key not in WITHOUT_EFFECT}
         content = asdict(replace(self, settings=settings))
         # the former name: results of earlier versions have fingerprints made with it
