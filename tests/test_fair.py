@@ -233,7 +233,7 @@ class TestWords:
             outputs[name] = capsys.readouterr().out
         assert "| good ‡ |" in outputs["markdown"] and "| bad † |" in outputs["markdown"]
         row = "| good | 1 | 9 | 1 | 0 | 0.1 | given | reg_weight 1.5 (its own settings) |"
-        assert row in outputs["markdown"] and "Methods tuned on each split" in outputs["markdown"]
+        assert row in outputs["markdown"] and "Methods are tuned on each split" in outputs["markdown"]
         assert r"good $\ddagger$" in outputs["latex"]
         assert "reg_weight 1.5" in outputs["csv"]
         (record,) = json.loads(outputs["json"])["searches"]
@@ -243,7 +243,7 @@ class TestWords:
 
     def test_one_search_for_all_splits_is_said(self, by_hand):
         comparison = Comparison(Results.read(by_hand({}, {}, splits="first")))
-        assert "Methods tuned on split 1 by its validation data, for all splits" in legend(comparison, "toy")
+        assert "Methods are tuned on split 1 by its validation data, for all splits" in legend(comparison, "toy")
 
     def test_a_search_without_a_winner_is_a_failure(self, by_hand):
         lost = {"values": None, "failed": 4, "valid_score": None, "best_trial": None, "shown": {}}

@@ -115,7 +115,7 @@ def legend(results: Results, dataset: str) -> str:
     if experiment.tune["splits"] == "first":
         where = f"on split {experiment.split_seeds[0]} by its validation data, for all splits"
     marks = {mark(results, dataset, method) for method in experiment.methods}
-    text = f" Methods tuned {where} with {', '.join(budget)}, its own settings first"
+    text = f" Methods are tuned {where} with {', '.join(budget)}, beginning with their own settings"
     text += f"; {NO_SEARCH} without a search" if NO_SEARCH in marks else ""
     text += f"; {OTHER_BUDGET} with another number of trials" if OTHER_BUDGET in marks else ""
     return text + "."
