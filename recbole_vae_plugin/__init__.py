@@ -22,6 +22,7 @@ _LAZY = {
     "BundleError": "recbole_vae_plugin.serving.bundle",
     "RegistrationError": "recbole_vae_plugin.system.installation",
     # for components of other packages
+    "Posterior": "recbole_vae_plugin.nn.heads",
     "setting": "recbole_vae_plugin.settings.declaration",
     "Integer": "recbole_vae_plugin.settings.validation",
     "Number": "recbole_vae_plugin.settings.validation",

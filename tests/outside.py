@@ -28,8 +28,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from recbole_vae_plugin import Number, register_denoising, register_head, register_likelihood, setting
-from recbole_vae_plugin.nn.heads import Posterior
+from recbole_vae_plugin import (
+    Number, Posterior, register_denoising, register_head, register_likelihood, setting,
+)
 
 
 @register_head()
@@ -38,7 +39,7 @@ class NarrowHead(nn.Module):
 
     @dataclass(frozen=True)
     class Settings:
-        logvar_cap: float = setting(1.0, Number(-20, below=20), "The largest log-variance of a code.")
+        logvar_cap: float = setting(1.0, Number(-20, below=20), "The largest log-variance.")
 
     def __init__(self, in_features, latent_dimension, activation, layer, logvar_cap):
         super().__init__()

@@ -243,7 +243,9 @@ class TestWords:
 
     def test_one_search_for_all_splits_is_said(self, by_hand):
         comparison = Comparison(Results.read(by_hand({}, {}, splits="first")))
-        assert "Methods are tuned on split 1 by its validation data, for all splits" in legend(comparison, "toy")
+        assert "Methods are tuned on split 1 by its validation data, for all splits" in legend(
+            comparison, "toy"
+        )
 
     def test_a_search_without_a_winner_is_a_failure(self, by_hand):
         lost = {"values": None, "failed": 4, "valid_score": None, "best_trial": None, "shown": {}}

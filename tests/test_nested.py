@@ -191,7 +191,7 @@ BEFORE_ANY_RUN = {
         {"user_inter_num_interval": "[300,inf)"},
         {},
         {},
-        "dataset: blocks: Some feat is empty",
+        "user_inter_num_interval: got '[300,inf)'",
     ),
     "a filter of no column": ({"val_interval": {"ratng": "[3,inf)"}}, {}, {}, "Field [ratng] not defined"),
     "a threshold of no column": ({"threshold": {"rating": 3}}, {}, {}, "Field [rating] not in inter_feat"),

@@ -56,6 +56,13 @@ def test_rules_follow_what_is_given():
     assert alternating["eval_step"] == 1, "four passes an epoch are four times the steps"
 
 
+@pytest.mark.parametrize("epochs, expected", [(20, 10), (10, 10), (13, 12), (1, 1), (1200, 12), (26, 5)])
+def test_given_epochs_are_validated_to_the_end_or_nearly(epochs, expected):
+    """ml-100k: every 12 epochs where nothing is given."""
+    config = set_in_order(data_of(943), epochs=epochs)
+    assert config["eval_step"] == expected and epochs % expected <= 1
+
+
 def entropy(shares):
     return -torch.special.xlogy(shares, shares).sum()
 
@@ -106,7 +113,7 @@ class TestInARun:
         users = BLOCKS * BLOCK_USERS
         assert run.config["epochs"] == run.trainer.epochs == 7
         assert run.train.batch_size == run.config["train_batch_size"] == 250
-        assert run.config["eval_step"] == 50 and run.trainer.stopping_step == 8
+        assert run.config["eval_step"] == 7 and run.trainer.stopping_step == 57
         data = TrainingData(users, run.model.interactions.popularity().double())
         expected = KL_SHARE * null_loss(run.model.likelihood, data)
         assert run.model.kl.anneal_cap == pytest.approx(expected)

@@ -173,12 +173,20 @@ def describe_models() -> str:
     """The names of all models, and the keys of ours with their defaults."""
     lines = ["models of this package and their keys (default in brackets):"]
     described: dict[tuple, list[str]] = {}
+    usable, broken = [], []
     for model in MODELS:
-        for entry in documented_keys(model):
+        try:
+            entries = documented_keys(model)
+        except ImportError as problem:
+            # of another package; the other models work without it
+            broken.append(f"  {problem}")
+            continue
+        usable.append(model)
+        for entry in entries:
             described.setdefault(entry, []).append(model)
-    lines.append(f"  {', '.join(MODELS)}")
+    lines += [f"  {', '.join(usable)}", *broken]
     for (key, default, comment), models in described.items():
-        only = "" if len(models) == len(MODELS) else f" Only {', '.join(models)}."
+        only = "" if len(models) == len(usable) else f" Only {', '.join(models)}."
         lines += textwrap.wrap(
             f"{key} [{default}]  {comment}{only}",
             width=98,

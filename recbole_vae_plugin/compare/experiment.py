@@ -38,7 +38,7 @@ KEYS = {
     "datasets": DATASETS,
     "methods": "a mapping from a label to a model, a config file and overrides",
     "baseline": "the method that the others are tested against",
-    "seeds": "split: seeds of the data split; model: seeds of weights and batches",
+    "seeds": "split: seeds of the data split; model: seeds of weights and batches; 2020 by default",
     "metrics": "RecBole's metrics",
     "topk": "lengths of the list of recommendations",
     "valid_metric": "the metric of early stopping and of the verdicts",
@@ -118,7 +118,7 @@ class Experiment:
         given = with_current_names(given)
         refuse_unknown_keys("an experiment", given, KEYS)
         folder = path.resolve().parent
-        seeds = mapping("seeds", given.get("seeds"), ("split", "model"))
+        seeds = mapping("seeds", given.get("seeds", {}), ("split", "model"))
         methods, method_seeds, method_tune = read_methods(given.get("methods"), folder)
         name, description = given.get("name", path.stem), str(given.get("description", "")).strip()
         if datasets:
@@ -145,7 +145,7 @@ class Experiment:
             method_seeds=method_seeds,
             baseline=one_of("baseline", given.get("baseline"), methods),
             split_seeds=seed_list("seeds.split", seeds.get("split", 2020)),
-            model_seeds=seed_list("seeds.model", seeds.get("model")),
+            model_seeds=seed_list("seeds.model", seeds.get("model", 2020)),
             **read_evaluation(given),
             settings=settings,
             checkpoints=boolean("checkpoints", given.get("checkpoints", False)),

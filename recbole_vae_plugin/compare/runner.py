@@ -55,7 +55,7 @@ class Plan:
     """
 
     def __init__(self, experiment: Experiment, folder: Path, only: Collection[str] = ()) -> None:
-        self.experiment, self.folder, self._only = experiment, folder.resolve(), only
+        self.experiment, self.folder, self.only = experiment, folder.resolve(), only
         self.searches: list[SearchKey] = []
         self.searches_done = 0
         self.done: list[Run] = []
@@ -87,7 +87,7 @@ class Plan:
                 self._add(run, None if first in found else first)
 
     def _is_asked_for(self, each: Run | SearchKey) -> bool:
-        return not self._only or each.method in self._only
+        return not self.only or each.method in self.only
 
     def _check_search(self, search: SearchKey, record: Record) -> None:
         """Refuse a search that has ended with another budget, over another space or with other settings."""
@@ -185,8 +185,10 @@ def describe(plan: Plan, jobs: int) -> str:
         f"({_time_left(plan.seconds_left(plan.to_run, jobs))})",
         f"  results  {plan.folder}",
     ]
+    if plan.only:
+        lines.insert(2, f"  only     {', '.join(plan.only)}")
     if experiment.tune is not None:
-        lines.insert(3, f"  tune     {_searches_line(plan)}")
+        lines.insert(3 + bool(plan.only), f"  tune     {_searches_line(plan)}")
     return "\n".join(lines)
 
 

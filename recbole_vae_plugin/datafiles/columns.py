@@ -136,3 +136,9 @@ def describe_columns(chosen: Mapping[str, int], names: Sequence[str] | None) -> 
     return ", ".join(
         f"{role}: {names[place] if names else f'column {place + 1}'}" for role, place in chosen.items()
     )
+
+
+def describe_others(chosen: Mapping[str, int], names: Sequence[str] | None) -> str:
+    """Such as ``; not used: qty, price``; empty if every named column is used."""
+    others = [name for place, name in enumerate(names or ()) if place not in chosen.values()]
+    return f"; not used: {', '.join(others)}" if others else ""

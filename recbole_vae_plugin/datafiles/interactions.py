@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_vae_plugin.datafiles.chunks import Chunk, Reader
-from recbole_vae_plugin.datafiles.columns import choose_columns, describe_columns
+from recbole_vae_plugin.datafiles.columns import choose_columns, describe_columns, describe_others
 from recbole_vae_plugin.datafiles.json_lines import JsonReader
 from recbole_vae_plugin.datafiles.opening import SourceFile
 from recbole_vae_plugin.datafiles.text import TextOptions, TextReader
@@ -180,7 +180,8 @@ def read_interactions(
         if reader.width:
             chosen = choose_columns(reader.names, reader.width, wanted, file.path)
             if roles is None:
-                roles, columns = chosen.keys(), describe_columns(chosen, reader.names)
+                roles = chosen.keys()
+                columns = describe_columns(chosen, reader.names) + describe_others(chosen, reader.names)
             if chosen.keys() != roles:
                 raise Refused(
                     f"{file.path}: has columns for {', '.join(chosen)}, {paths[0]} for {', '.join(roles)}; "

@@ -71,10 +71,24 @@ class ModelRegistry(Mapping[str, type[ConfigurableModel]]):
         self._classes[name] = model
 
     def __getitem__(self, name: str) -> type[ConfigurableModel]:
+        """The class of a model.
+
+        Raises:
+            KeyError: there is no such model.
+            ImportError: the module of another package's model cannot be imported.
+        """
         if name not in self._classes:
-            reference = self._all_references()[name]
-            self._classes[name] = EntryPoint(name, reference, "").load()
+            self._classes[name] = self._load(name, self._all_references()[name])
         return self._classes[name]
+
+    def _load(self, name: str, reference: str) -> type[ConfigurableModel]:
+        try:
+            return EntryPoint(name, reference, "").load()
+        except Exception as problem:
+            if name in SHIPPED:
+                raise
+            what = f"the model {name} ({reference}) cannot be imported"
+            raise ImportError(f"{what}: {type(problem).__name__}: {problem}") from problem
 
     def __contains__(self, name: object) -> bool:
         return name in self._all_references()

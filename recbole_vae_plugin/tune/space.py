@@ -211,7 +211,7 @@ class Space:
             hours=None if hours is None else number("hours", hours, 0),
             warm_up_epochs=integer("warm_up_epochs", given.get("warm_up_epochs", 5), 0),
             split_seed=splits[0],
-            model_seeds=seed_list("seeds.model", seeds.get("model")),
+            model_seeds=seed_list("seeds.model", seeds.get("model", 2020)),
             **read_evaluation(given),
         )
 

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 from recbole_vae_plugin.integration.patching.patch import Patch
 from recbole_vae_plugin.integration.patching.registry import repair
+from recbole_vae_plugin.settings.validation import Refused
 
 if TYPE_CHECKING:
     from recbole.config import Config
@@ -42,6 +43,31 @@ def download_by_a_single_process(patch: Patch, dataset: ModuleType) -> None:
             ) from problem
         finally:
             distributed.barrier = barrier
+
+
+#: Keys of the filters that RecBole applies to interactions.
+FILTERS = (
+    "val_interval",
+    "user_inter_num_interval",
+    "item_inter_num_interval",
+    "filter_inter_by_user_or_item",
+)
+
+
+@repair("recbole.data.dataset.dataset", replaces={"Dataset._reset_index": "b0db92c7"})
+def name_filters_that_leave_nothing(patch: Patch, dataset: ModuleType) -> None:
+    """RecBole says that some feature is empty, but not which filters have left nothing."""
+
+    @patch.wrap("Dataset._reset_index")
+    def reset_or_explain(reset_index: Callable[..., None], self: Dataset) -> None:
+        if any(getattr(self, table).empty for table in self.feat_name_list):
+            applied = {key: self.config[key] for key in FILTERS if self.config[key]}
+            given = "; ".join(f"{key}: got {value!r}" for key, value in applied.items())
+            raise Refused(
+                f"{given or 'no filter is set'}; nothing is left of the data set {self.dataset_name}; "
+                "allowed: filters that leave some interactions"
+            )
+        reset_index(self)
 
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._filter_nan_user_or_item": "d74ddc83"})
