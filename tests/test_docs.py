@@ -96,6 +96,7 @@ def stand_ins(tmp_path_factory) -> Path:
         Path("users.jsonl").write_text(json.dumps({"user": "ann", "items": ["1", "50"]}) + "\n")
         Path("board.json").write_text("[]")
         Path("train_triplets.txt").write_text("ann\tsong\t3\n")
+        plant_own_data()
     return folder
 
 
@@ -110,6 +111,20 @@ def plant_datasets(folder: Path) -> None:
     for name in names:
         (folder / name).mkdir(parents=True)
         (folder / name / f"{name}.inter").write_text("\n".join(lines) + "\n")
+
+
+def plant_own_data() -> None:
+    """What a reader may bring: a file with a header, one without, and a folder of parts with other names."""
+    rows = [
+        f"{user},{user % 6 * 10 + item},{5 - item % 2},{1000 * user + item}"
+        for user in range(60)
+        for item in range(8)
+    ]
+    Path("ratings.csv").write_text("\n".join(["user,item,rating,timestamp", *rows]))
+    Path("u.data").write_text("\n".join(row.replace(",", "\t") for row in rows))
+    Path("plays").mkdir()
+    for part, few in enumerate((rows[::2], rows[1::2])):
+        Path(f"plays/{part}.csv").write_text("\n".join(["listener,track,rating,time", *few]))
 
 
 @pytest.fixture

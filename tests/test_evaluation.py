@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -150,3 +152,11 @@ def test_a_step_on_histories_that_no_table_could_hold():
     loss.backward()
     assert torch.isfinite(loss)
     assert all(weight.grad.isfinite().all() for weight in network.parameters())
+
+
+@pytest.mark.parametrize("model", ["EASE", "ItemKNN", "Pop"])
+def test_the_only_epoch_of_a_closed_form_is_validated(prepare, model):
+    """A comparison may validate all its methods every few epochs."""
+    run = prepare(model, epochs=20, eval_step=5, valid_metric="NDCG@10")
+    score, result = run.trainer.fit(run.train, run.valid, saved=False, show_progress=False)
+    assert math.isfinite(score) and result["ndcg@10"] == score

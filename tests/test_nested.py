@@ -119,6 +119,7 @@ def test_an_interval_filters_what_it_says(rated, prepare):
     "more, said",
     [
         ({"eval_step": 0}, "eval_step: got 0"),
+        ({"eval_step": 5, "epochs": 4}, "eval_step: got 5; allowed: at most 4, the epochs"),
         (
             {"eval_args": {"split": {"RS": [9, 0, 1]}}},
             "eval_args.split.RS: got [9, 0, 1]; allowed: a split with a validation set",

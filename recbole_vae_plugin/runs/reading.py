@@ -119,7 +119,10 @@ def read_datasets(given: Any, folder: Path) -> dict[str, dict]:
         keys = dict(mapping(f"datasets.{label}", content, None))
         keys.setdefault("dataset", str(label))
         # absolute: each run has a working directory of its own
-        keys["data_path"] = str(Path(keys.get("data_path", "dataset")).expanduser().resolve())
+        path = keys.get("data_path", "dataset")
+        if not isinstance(path, str):
+            refuse(f"datasets.{label}.data_path", path, "the path of a folder")
+        keys["data_path"] = str(Path(path).expanduser().resolve())
         for key in (*EXPERIMENT_KEYS, "model"):
             keys.pop(key, None)
         datasets[str(label)] = keys

@@ -10,8 +10,6 @@ from __future__ import annotations
 import re
 from importlib import metadata, util
 
-from recbole_vae_plugin.settings.validation import Refused
-
 PACKAGE = "recbole-vae-plugin"
 INSTALL_RECBOLE = "pip install --no-deps recbole==1.2.1"
 INSTALL_TRAINING = f'pip install "{PACKAGE}[train]" && {INSTALL_RECBOLE}'
@@ -64,6 +62,9 @@ def require(key: str, library: str, extra: str) -> None:
         Refused: it is missing; the message has the command that installs it.
     """
     if util.find_spec(library) is None:
+        # torch imports this module, and nothing but the standard library with it
+        from recbole_vae_plugin.settings.validation import Refused
+
         raise Refused(
             f'{key}: needs {library}, which is not installed; run: pip install "{PACKAGE}[{extra}]", or set '
             f"{key}: false"

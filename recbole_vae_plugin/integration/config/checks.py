@@ -14,6 +14,7 @@ from recbole_vae_plugin.integration.config.keys import (
     LAUNCH_KEYS,
     builtin_models,
     downloadable_datasets,
+    is_trained_by_gradient,
     known_keys,
 )
 from recbole_vae_plugin.integration.config.nested import check_filters, check_nested, check_nested_keys
@@ -211,6 +212,10 @@ def check_has_evaluation(config: Config, part: str, purpose: str) -> None:
         refuse(*setting, f"a split with a {EVALUATED_PARTS[part][0]} set, which {purpose} needs")
     if part == "valid" and config["eval_step"] == 0:
         refuse("eval_step", config["eval_step"], f"at least 1: {purpose} needs validation")
+    epochs, interval = config["epochs"], config["eval_step"]
+    never = epochs and interval and epochs < interval and is_trained_by_gradient(config["model"])
+    if part == "valid" and never:
+        refuse("eval_step", interval, f"at most {epochs}, the epochs: {purpose} needs validation")
 
 
 def left_out(config: Mapping[str, Any], part: str) -> tuple[str, Any] | None:

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from recbole_vae_plugin.integration.config.nested import check_global_time
 from recbole_vae_plugin.integration.patching.patch import Patch
@@ -136,7 +135,7 @@ def order_by_exact_times(patch: Patch, dataset: ModuleType) -> None:
     def order_and_build(build: Callable[..., list[Dataset]], self: Any) -> list[Dataset]:
         table = self.inter_feat
         by_time = self.config["eval_args"]["order"] == "TO" and not self.config["benchmark_filename"]
-        if by_time and isinstance(table, pd.DataFrame) and self.time_field in table:
+        if by_time and isinstance(table, dataset.pd.DataFrame) and self.time_field in table:
             # stable, as RecBole's own sorting that follows
             self.inter_feat = table.sort_values(self.time_field, kind="stable", ignore_index=True)
         return build(self)

@@ -38,6 +38,17 @@ def collect_popularity_counters(patch: Patch, collector: ModuleType) -> None:
     patch.replace("Collector.get_data_struct", get_data_struct)
 
 
+@repair("recbole.trainer.trainer", replaces={"TraditionalTrainer.__init__": "9cffedfe"})
+def validate_after_the_only_epoch(patch: Patch, trainer: ModuleType) -> None:
+    """Pop, ItemKNN, EASE and the like have one epoch whatever `epochs` says, and with an `eval_step` above 1,
+    as a comparison may set it for all its methods, they would never be validated."""
+
+    @patch.wrap("TraditionalTrainer.__init__")
+    def init_with_a_validation(init: Callable[..., None], self: Any, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        self.eval_step = min(self.eval_step, self.epochs)
+
+
 @repair("recbole.evaluator.collector", replaces={"Collector.eval_batch_collect": "43b40f14"})
 def refuse_nan_and_infinite_scores(patch: Patch, collector: ModuleType) -> None:
     """RecBole ranks NaN above all numbers, so that such a model may look best."""
