@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\
 examples:
-  recbole-vae data ratings.csv --min-rating 4 --k-core 5
+  recbole-vae data ratings.csv --name core --min-rating 4 --k-core 5
   recbole-vae data u.data --no-header --rating 3 --timestamp 4 --name ml
   recbole-vae data plays/ --user listener --item track --split global-time
   recbole-vae compare untuned --datasets dataset/ratings/ratings.yaml
