@@ -73,7 +73,7 @@ class Difference:
     @property
     def verdict(self) -> str:
         """The finding as a sentence."""
-        evidence = f"adjusted p = {p_value(self.p_adjusted)}"
+        evidence = f"adjusted {p_value(self.p_adjusted)}"
         if self.users:
             evidence = f"95% interval over users [{self.low:+.4f}, {self.high:+.4f}], {evidence}"
         if self.runs > 1:
@@ -86,15 +86,15 @@ class Difference:
         reason = ""
         if self.t_p < ALPHA < self.run_p:
             p = p_value(self.run_p)
-            reason = f"; significant over users, but not against the spread between runs (p = {p})"
+            reason = f"; significant over users, but not against the spread between runs ({p})"
         return f"no difference shown ({self.difference:+.4f}, {evidence}{reason})"
 
 
 def p_value(p: float) -> str:
     """A p-value in the format of papers."""
     if math.isnan(p):
-        return "n/a"
-    return "<0.0001" if p < 1e-4 else f"{p:.4f}"
+        return "p not defined"
+    return "p < 0.0001" if p < 1e-4 else f"p = {p:.4f}"
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

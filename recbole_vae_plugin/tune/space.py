@@ -125,7 +125,9 @@ class Parameter:
     def suggest(self, trial: optuna.Trial) -> Any:
         """A value from an Optuna trial. Choices, which may be lists or null, are passed to Optuna as JSON."""
         if self.kind == "choice":
-            return json.loads(trial.suggest_categorical(self.name, [self.encoded(v) for v in self.values]))
+            return json.loads(
+                str(trial.suggest_categorical(self.name, [self.encoded(v) for v in self.values]))
+            )
         low, high, *step = self.values
         if self.kind in ("integer", "logint"):
             return trial.suggest_int(self.name, low, high, log=self.kind == "logint")
