@@ -314,7 +314,7 @@ class TestPlan:
             ({"metrics": ["NDGC"]}, ["metrics", "ndcg"]),
             ({"valid_metric": "MRR@3"}, ["valid_metric", "MRR@3", "NDCG@3"]),
             ({"topk": [0]}, ["topk", "0"]),
-            ({"seeds": ...}, ["seeds", "split and model"]),
+            ({"seeds": 3}, ["seeds", "split and model"]),
             ({"seeds": {"split": [], "model": 1}}, ["seeds.split"]),
             ({"seeds": {"split": 1, "model": [1, 1]}}, ["seeds.model", "repetitions"]),
             ({"seeds": {"split": 1, "modell": 1}}, ["seeds", "modell"]),
