@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from documents import ROOT
@@ -33,7 +36,9 @@ def test_it_installs_what_the_readme_says(notebook):
 
 
 @pytest.mark.slow
-def test_it_runs(notebook, tmp_path):
+def test_it_runs(notebook, tmp_path, monkeypatch):
+    # the environment need not be activated
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     client = pytest.importorskip("nbclient").NotebookClient
     tagged(notebook, "install").source = "from pathlib import Path"  # the package is here
     tagged(notebook, "parameters").source = "EPOCHS = 2"
