@@ -78,6 +78,15 @@ class TestCompare:
         assert main(CHECK) == 0
         assert "1 done, 1 to run" in capsys.readouterr().out
 
+    def test_a_search_knows_its_data_before_any_run_does(self, data, capsys):
+        content = yaml.safe_load(Path("small.yaml").read_text()) | {"tune": {"trials": 1}}
+        Path("tuned.yaml").write_text(yaml.safe_dump(content))
+        assert main(["compare", "tuned.yaml", "--results", "tuned"]) == 0
+        shutil.rmtree("tuned/runs")
+        change(data)
+        assert main(["compare", "tuned.yaml", "--results", "tuned", "--dry-run"]) == 2
+        assert "the data set blocks whose files have changed since" in capsys.readouterr().err
+
     def test_results_without_a_hash_are_accepted(self, data):
         file = next(Path("results").glob("runs/*/*/*/result.json"))
         content = json.loads(file.read_text())

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from time import monotonic, sleep
+from types import SimpleNamespace
 
 import optuna
 import pandas as pd
@@ -28,7 +29,7 @@ from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 from recbole_vae_plugin.tune.proposal import proposed_parameters
 from recbole_vae_plugin.tune.search import Rules, Search
-from recbole_vae_plugin.tune.space import Parameter, Space
+from recbole_vae_plugin.tune.space import UNLIMITED, Parameter, Space
 from recbole_vae_plugin.tune.study import open_study
 from recbole_vae_plugin.tune.trial import DEFAULTS, OUTSIDE
 
@@ -156,6 +157,13 @@ class TestFairQuick:
                 assert config[key] == value == best[key]
 
 
+def label_runs(folder: Path, experiment: Experiment) -> None:
+    """Make results those of an experiment's methods, whatever these are."""
+    for run in experiment.runs():
+        file = folder / "runs" / run.folder / "result.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **run.labels}))
+
+
 @pytest.fixture
 def by_hand(tmp_path):
     """Write results of two methods that were tuned; returns their folder.
@@ -175,9 +183,7 @@ def by_hand(tmp_path):
         content["spaces"] = {label: untuned if each is None else tuned for label, each in records.items()}
         (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
         experiment = Experiment(**content)
-        for run in experiment.runs():
-            file = folder / "runs" / run.folder / "result.json"
-            file.write_text(json.dumps({**json.loads(file.read_text()), **run.labels}))
+        label_runs(folder, experiment)
         for search in experiment.searches():
             record = {
                 **search._asdict(),
@@ -205,6 +211,12 @@ class TestWords:
             ({"trials": 9}, {}, {}, "good 9 trials, 5 epochs; bad 4 trials"),
             ({}, None, {"trials": None, "hours": 0.5}, "good 0.5 h of training, 5 epochs; bad not tuned"),
             ({"trials": 2, "cut": True}, {}, {"hours": 0.1}, "good 2 trials, cut at 0.1 h, 5 epochs"),
+            (
+                {"trials": 3, "budget": {"trials": 3}},
+                {},
+                {"trials": None, "hours": 1.0},
+                "good 3 trials, 5 epochs; bad 1 h of training",
+            ),
         ],
     )
     def test_unequal_budgets_are_named_in_the_verdict(self, by_hand, good, bad, budget, words):
@@ -217,13 +229,27 @@ class TestWords:
             ({}, {}),
             ({"trials": 3, "whole_space": True}, {}),
             ({"trials": 9}, {"trials": None, "hours": 1.0}),
+            ({"trials": 3, "cut": True}, {"trials": 9, "hours": 1.0, "cut": True}),
         ],
-        ids=["equal", "all that there is", "equal hours"],
+        ids=["equal", "all that there is", "equal hours", "both cut at the same hours"],
     )
     def test_equal_budgets_need_no_words(self, by_hand, bad, budget):
-        comparison = Comparison(Results.read(by_hand({}, bad, **budget)))
+        good = {"cut": True} if (budget := dict(budget)).pop("cut", False) else {}
+        comparison = Comparison(Results.read(by_hand(good, bad, **budget)))
         assert not any("unequal" in verdict for verdict in comparison.verdicts())
-        assert "†" not in legend(comparison, "toy") and "‡" not in legend(comparison, "toy")
+        assert "†" not in legend(comparison, "toy")
+        assert ("‡" in legend(comparison, "toy")) == bool(good), "fewer trials are marked, as they are"
+
+    def test_other_lengths_of_training_are_unequal(self, by_hand):
+        folder = by_hand({}, {})
+        content = yaml.safe_load((folder / "experiment.yaml").read_text())
+        content["methods"]["good"]["stopping_step"] = 1
+        content["methods"]["bad"]["model"] = "BPR"
+        (folder / "experiment.yaml").write_text(yaml.safe_dump(content))
+        label_runs(folder, Experiment(**content))
+        (verdict,) = Comparison(Results.read(folder)).verdicts()
+        words = "good 4 trials, 5 epochs, stopping_step 1; bad 4 trials, 5 epochs, its own stopping_step"
+        assert words in verdict
 
     def test_every_format_knows_the_searches(self, by_hand, capsys):
         folder = str(by_hand({"trials": 9}, None))
@@ -336,6 +362,30 @@ class TestFirstTrial:
         assert first.trial.number == 0 and first.values == {}
         assert first.trial.user_attrs == {DEFAULTS: {"k": 100}, OUTSIDE: ["k"]}
         assert {second.values["k"], third.values["k"]} == {3, 5} and found.goal == 3
+
+    def test_where_only_time_is_limited_the_choices_are_not_queued(self, search):
+        """There are trials for all of them, but the first would be all alike."""
+        assert len(search(3, [*range(2, 50)], trials=UNLIMITED).study.get_trials()) == 1
+
+    def test_where_time_is_limited_too_the_choices_are_not_tried_in_their_order(self, search):
+        trials = search(3, [*range(50, 90)], trials=50).study.get_trials()
+        queued = [trial.system_attrs["fixed_params"]["k"] for trial in trials[1:]]
+        assert len(queued) == 40 and queued != sorted(queued)
+
+    def test_the_own_settings_are_never_pruned(self, search):
+        found = search(100, [3, 5])
+        own, other = found.propose(), found.propose()
+        for entry in (own, other):
+            entry.trial = SimpleNamespace(
+                user_attrs=entry.trial.user_attrs, report=lambda *_: None, should_prune=lambda: True
+            )
+        row = {"epoch": 9, "valid_ndcg@3": 0.1}
+        assert found.should_prune(other, row) and not found.should_prune(own, row)
+
+    def test_a_choice_may_be_written_as_a_float(self):
+        k = Parameter.read("k", [100, 250])
+        assert k.contains(250.0) and k.encoded(250.0) == "250"
+        assert not Parameter.read("k", [0, 1]).contains(True)
 
     def test_settings_inside_the_space_are_not_tried_twice(self, search):
         found = search(5, [3, 5])

@@ -101,6 +101,22 @@ def test_holms_correction_by_hand(p_values, expected):
     assert holm(p_values) == pytest.approx(expected)
 
 
+def test_what_cannot_be_tested_is_not_counted_as_a_test():
+    assert holm([math.nan, 0.01, 0.02]) == pytest.approx([math.nan, 0.02, 0.02], nan_ok=True)
+
+
+def test_one_user_is_not_evidence_whatever_the_runs_say():
+    users = planted({"base": 0.0, "better": 0.5}, users=1, seeds=(1, 2, 3, 4))
+    (found,) = differences(users, "base", ["ndcg@10"])
+    assert found.run_p < ALPHA and not found.significant
+
+
+def test_methods_without_a_common_user_are_not_compared():
+    users = planted({"base": 0.0, "other": 0.5})
+    users.loc[users["method"] == "other", "split_seed"] = 1
+    assert differences(users, "base", ["ndcg@10"]) == []
+
+
 def test_the_bootstrap_interval_covers_the_mean_as_often_as_it_says():
     random = np.random.default_rng(2)
     intervals = [bootstrap_interval(random.exponential(1, 200), seed) for seed in range(200)]

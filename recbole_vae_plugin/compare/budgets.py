@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.searches import Record, winner_line
-from recbole_vae_plugin.compare.tuning import UNTUNED
+from recbole_vae_plugin.compare.tuning import LENGTH, UNTUNED
 from recbole_vae_plugin.integration.config.keys import is_trained_by_gradient
+from recbole_vae_plugin.tune.space import UNLIMITED
 
 #: Marks methods without a search, and those whose search had another budget than the experiment's.
 NO_SEARCH, OTHER_BUDGET = "†", "‡"
@@ -17,29 +18,38 @@ class Budget(NamedTuple):
     """What was spent on tuning a method for a data set; those of a fair comparison are equal.
 
     Attributes:
-        trials: of the search on each split; ``None`` if the space has no further configurations, or if only
-            time is limited. Empty without a search.
+        trials: of the search on each split; ``UNLIMITED`` if only time is limited, ``None`` if the space has
+            no further configurations. Empty without a search.
         limit: words for the limit of hours that ended a search early; empty if it did not.
         hours: of the experiment, if there is a limit.
-        epochs: that are given, or ``None`` for the model's own; ``""`` for a model without epochs.
+        length: the values of :data:`LENGTH` that are given, ``None`` for the model's own; empty for a model
+            without epochs.
     """
 
     trials: tuple[int | None, ...]
     limit: str
     hours: float | None
-    epochs: int | str | None
+    length: tuple[int | None, ...]
 
     @property
-    def words(self) -> str:
-        """Such as ``10 trials, 60 epochs``."""
-        numbers = list(dict.fromkeys(each for each in self.trials if each is not None))
-        tried = " or ".join(map(str, numbers))
-        parts = [f"{tried} trials{self.limit}"] if numbers else []
-        if not self.trials:
-            parts = ["not tuned"]
-        elif not numbers:
-            parts = [f"{self.hours:g} h of training" if self.hours else "every configuration"]
-        return ", ".join([*parts, *([f"{self.epochs} epochs"] if self.epochs else [])])
+    def numbers(self) -> list[int]:
+        """The different numbers of trials, as far as they are limited by the budget."""
+        return list(dict.fromkeys(each for each in self.trials if each is not None))
+
+    def words(self, other: Budget) -> str:
+        """Such as ``10 trials, 60 epochs``, with what else of the length of training the other budget has
+        otherwise."""
+        tried = [f"{each} trials{self.limit}" for each in self.numbers if each < UNLIMITED]
+        if UNLIMITED in self.numbers:
+            tried.append(f"{self.hours:g} h of training")
+        parts = [" or ".join(tried) or ("every configuration" if self.trials else "not tuned")]
+        both = self.length and other.length
+        for key, ours, theirs in zip(LENGTH, self.length, other.length or self.length):
+            if key == "epochs" and ours:
+                parts.append(f"{ours} epochs")
+            elif both and ours != theirs:
+                parts.append(f"its own {key}" if ours is None else f"{key} {ours}")
+        return ", ".join(parts)
 
 
 def records_of(results: Results, dataset: str, method: str) -> list[Record]:
@@ -54,24 +64,30 @@ def budget_of(results: Results, dataset: str, method: str) -> Budget | None:
     if experiment.tune is None or not (records or experiment.spaces[method]["source"] == UNTUNED):
         return None
     keys = {**experiment.settings, **experiment.methods[method]}
-    epochs = keys.get("epochs") if records and is_trained_by_gradient(keys["model"]) else ""
-    only_time = experiment.tune["trials"] is None
-    trials = tuple(None if each["whole_space"] or only_time else each["trials"] for each in records)
+    has_epochs = bool(records) and is_trained_by_gradient(keys["model"])
+    length = tuple(keys.get(key) for key in LENGTH) if has_epochs else ()
     cut = any(each["cut"] for each in records)
     hours = experiment.tune["hours"]
-    return Budget(trials, f", cut at {hours:g} h" if cut else "", hours, epochs)
+    return Budget(tuple(map(_counted, records)), f", cut at {hours:g} h" if cut else "", hours, length)
+
+
+def _counted(record: Record) -> int | None:
+    """The number of trials of a search as its budget counts them; see :class:`Budget`."""
+    if record["whole_space"]:
+        return None
+    return UNLIMITED if record["budget"]["trials"] >= UNLIMITED else record["trials"]
 
 
 def are_unequal(one: Budget | None, other: Budget | None) -> bool:
     """Whether two methods were tuned with budgets that differ in more than that a space ran out."""
     if one is None or other is None:
         return False
-    numbers = {each for budget in (one, other) for each in budget.trials if each is not None}
+    same_time = bool(one.limit) and one.limit == other.limit
     return (
         bool(one.trials) != bool(other.trials)
-        or len(numbers) > 1
-        or bool(one.limit or other.limit)
-        or ("" not in (one.epochs, other.epochs) and one.epochs != other.epochs)
+        or (len({*one.numbers, *other.numbers}) > 1 and not same_time)
+        or bool(one.limit) != bool(other.limit)
+        or bool(one.length and other.length and one.length != other.length)
     )
 
 
@@ -81,7 +97,8 @@ def unequal_note(results: Results, dataset: str, method: str) -> str:
     ours, theirs = (budget_of(results, dataset, label) for label in (method, baseline))
     if ours is None or theirs is None or not are_unequal(ours, theirs):
         return ""
-    return f"; unequal budgets of tuning: {method} {ours.words}; {baseline} {theirs.words}"
+    words = f"{method} {ours.words(theirs)}; {baseline} {theirs.words(ours)}"
+    return f"; unequal budgets of tuning: {words}"
 
 
 def mark(results: Results, dataset: str, method: str) -> str:
@@ -92,10 +109,9 @@ def mark(results: Results, dataset: str, method: str) -> str:
         return ""
     if not experiment.is_tuned(method):
         return NO_SEARCH
-    goal = experiment.tune["trials"]
-    records = records_of(results, dataset, method)
-    spent = [each["trials"] for each in records if not each["whole_space"]]
-    return OTHER_BUDGET if goal is not None and any(each != goal for each in spent) else ""
+    goal = experiment.tune["trials"] or UNLIMITED
+    spent = map(_counted, records_of(results, dataset, method))
+    return OTHER_BUDGET if any(each not in (None, goal) for each in spent) else ""
 
 
 def marked(results: Results, dataset: str, method: str) -> str:
@@ -160,7 +176,7 @@ def failed_searches(results: Results) -> list[str]:
     """One line for each search in which no trial has finished."""
     return [
         f"the search of {search} failed: no trial of {record['trials']} has finished; tune/ has the reasons. "
-        "Remove its folder to search again"
+        "It is not repeated: remove its folder, and with --storage its study, to search again"
         for search, record in results.records.items()
         if record["values"] is None
     ]

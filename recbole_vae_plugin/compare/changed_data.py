@@ -9,15 +9,16 @@ from recbole_vae_plugin.runs.files import load_result_if_whole
 
 
 def check_data_unchanged(plan: Plan) -> None:
-    """Refuse a folder in which a data set has changed since one of its results was found.
+    """Refuse a folder in which a data set has changed since a search or a run on it.
 
     Raises:
         Refused: names the data set, its files and the folder.
     """
-    checked: set[tuple[str, str]] = set()
+    known = {(search.dataset, record.get("data_hash")) for search, record in plan.records.items()}
     for run in plan.done:
-        result = load_result_if_whole(plan.folder / RUNS / run.folder)
-        known = result.get("data_hash") if result else None
-        if known is not None and (run.dataset, known) not in checked:
-            refuse_changed_data(run, known, plan.folder)
-            checked.add((run.dataset, known))
+        if result := load_result_if_whole(plan.folder / RUNS / run.folder):
+            known.add((run.dataset, result.get("data_hash")))
+    any_run = {run.dataset: run for run in plan.experiment.runs()}
+    for dataset, data_hash in known:
+        if data_hash is not None:
+            refuse_changed_data(any_run[dataset], data_hash, plan.folder)

@@ -56,8 +56,8 @@ def mean_costs(comparison: Comparison, dataset: str) -> pd.DataFrame:
 
 def _searches(comparison: Comparison, dataset: str) -> pd.DataFrame:
     """Trials and hours of the methods that were tuned on a data set."""
-    searches = getattr(comparison.results, "searches", None)
-    if searches is None or searches.empty:
+    searches = comparison.results.searches
+    if searches.empty:
         return pd.DataFrame(columns=[TRIALS, SEARCH], dtype=float)
     sums = searches[searches["dataset"] == dataset].groupby("method")[["trials", "search_seconds"]].sum()
     return pd.DataFrame({TRIALS: sums["trials"].astype(float), SEARCH: sums["search_seconds"] / 3600})

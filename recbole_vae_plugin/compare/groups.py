@@ -95,8 +95,10 @@ def _rows(dataset: str, groups: str, parts: dict[str, tuple[str, pd.DataFrame]],
             per_user = ours.groupby("user")[metric].mean()
             means[group, method] = (shown, float(per_user.mean()), len(per_user))
             if method != baseline and baseline in methods:
-                places.append((group, method))
-                family.append(difference(dataset, metric, (method, baseline), ours, methods[baseline]))
+                each = difference(dataset, metric, (method, baseline), ours, methods[baseline])
+                if each is not None:
+                    places.append((group, method))
+                    family.append(each)
     found = dict(zip(places, corrected(family)))
     table = []
     for (group, method), (metric, mean, count) in means.items():

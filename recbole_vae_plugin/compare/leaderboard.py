@@ -13,10 +13,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from recbole_vae_plugin.compare.budgets import records_of
 from recbole_vae_plugin.compare.directions import lower_is_better
 from recbole_vae_plugin.compare.markup import MARKDOWN, markdown_table
 from recbole_vae_plugin.compare.published import check_board
 from recbole_vae_plugin.compare.results import Results
+from recbole_vae_plugin.compare.searches import winner_line
 from recbole_vae_plugin.compare.tables import main_metric
 from recbole_vae_plugin.integration.config.keys import default_keys
 from recbole_vae_plugin.runs.run import slug
@@ -38,10 +40,18 @@ def publish(results: Results, options: Namespace) -> None:
 
     Raises:
         ValueError: an unknown method or data set, no results, another protocol than that of RecBole's board,
-            or an invalid board.
+            different tuned values on several splits, or an invalid board.
     """
     dataset, method = select_method(results, options.dataset, options.method)
     found = check_board(results.experiment["datasets"][dataset])
+    tuned = {winner_line(record) for record in records_of(results, dataset, method)}
+    if len(tuned) > 1:
+        refuse(
+            "tune.splits",
+            "each",
+            "first, or one split: a row has one page of hyperparameters, and the "
+            f"searches of {method} have chosen different ones",
+        )
     runs = results.finished()
     runs = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]
     board = read_board(options.board) if options.board else None

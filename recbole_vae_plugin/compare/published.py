@@ -8,7 +8,7 @@ from typing import Any
 
 from recbole_vae_plugin.runs.reading import error_context, mapping, refuse_unknown_keys
 from recbole_vae_plugin.settings.config_files import find_config, read_config_file, shipped_files
-from recbole_vae_plugin.settings.validation import Refused, one_of, refuse
+from recbole_vae_plugin.settings.validation import Refused, number, one_of, refuse
 
 KIND = "published"
 KEYS = {
@@ -24,6 +24,7 @@ PROTOCOL: dict[str, Any] = {
     "val_interval": None,
     "user_inter_num_interval": None,
     "item_inter_num_interval": None,
+    "filter_inter_by_user_or_item": True,
     "rm_dup_inter": None,
     "threshold": None,
     "repeatable": False,
@@ -79,6 +80,9 @@ def read_file(path: Path) -> dict[str, Any]:
         for model, values in mapping("rows", content["rows"], None).items():
             if not isinstance(values, list) or len(values) != len(content["metrics"]):
                 refuse(f"rows.{model}", values, f"a list with {', '.join(content['metrics'])}")
+            for value in values:
+                number(f"rows.{model}", value, 0)
+        content["metrics"] = [str(metric).lower() for metric in content["metrics"]]
     return {"name": path.stem, **content}
 
 
@@ -114,7 +118,10 @@ def _plain(key: str, value: Any) -> Any:
         return value
     if isinstance(value, dict):
         return {name: _plain("", each) for name, each in sorted(value.items())}
-    return value.replace(" ", "") if isinstance(value, str) else value or None
+    if isinstance(value, str):
+        value = value.replace(" ", "")
+    # RecBole's default of the numbers of interactions
+    return None if value == "[0,inf)" else value or None
 
 
 def _ratios(split: Any) -> Any:
@@ -139,7 +146,9 @@ def rows_for(
             for model, values in content["rows"].items():
                 known = dict(zip(content["metrics"], values))
                 if shown := {metric: known[metric] for metric in metrics if metric in known}:
-                    rows[model] = shown
+                    # two sources may have the same model
+                    name = model if model not in rows else f"{model}, {content['name']}"
+                    rows[name] = shown
     return rows
 
 

@@ -46,7 +46,8 @@ class Plan:
         only: labels of the methods to run; by default all.
 
     Attributes:
-        searches: those that have not ended; ``searches_done`` is the number of the others.
+        searches: those that have not ended.
+        records: of the others.
         done: the runs with a result.
         to_run: the others; those that a search comes before still have their method's own settings.
 
@@ -57,7 +58,7 @@ class Plan:
     def __init__(self, experiment: Experiment, folder: Path, only: Collection[str] = ()) -> None:
         self.experiment, self.folder, self.only = experiment, folder.resolve(), only
         self.searches: list[SearchKey] = []
-        self.searches_done = 0
+        self.records: dict[SearchKey, Record] = {}
         self.done: list[Run] = []
         self.to_run: list[Run] = []
         self._check_folder()
@@ -65,10 +66,9 @@ class Plan:
 
     def update(self) -> None:
         """Read what there is: at first, and again when searches have ended."""
-        records = read_records(self.experiment, self.folder)
+        records = self.records = read_records(self.experiment, self.folder)
         for search, record in records.items():
             self._check_search(search, record)
-        self.searches_done = len(records)
         self.searches = [
             each for each in self.experiment.searches() if each not in records and self._is_asked_for(each)
         ]
@@ -195,7 +195,7 @@ def describe(plan: Plan, jobs: int) -> str:
 def _searches_line(plan: Plan) -> str:
     """The searches, done and to do, and the most hours that they take."""
     spaces = [plan.experiment.space_of(search) for search in plan.searches]
-    text = f"{plan.searches_done} searches done, {len(plan.searches)} to do"
+    text = f"{len(plan.records)} searches done, {len(plan.searches)} to do"
     if all(space.trials < UNLIMITED for space in spaces):
         text += f" ({sum(map(plan.trials_left, plan.searches))} trials left)"
     if spaces and (hours := spaces[0].hours) is not None:

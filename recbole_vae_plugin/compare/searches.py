@@ -23,7 +23,7 @@ from recbole_vae_plugin.tune.space import UNLIMITED, Space, format_values
 TUNE, RECORD = "tune", "search.json"
 
 
-class Record(TypedDict):
+class RequiredOfRecord(TypedDict):
     """The content of ``search.json``: what a search has cost, and what it has found.
 
     ``trials`` counts those that finished, pruned and failed ones included; ``search_seconds`` is the sum of
@@ -53,6 +53,13 @@ class Record(TypedDict):
     shown: dict[str, Any]
 
 
+class Record(RequiredOfRecord, total=False):
+    """A record, with what may be missing from it: ``data_hash``, the hash of the content of the data set's
+    files."""
+
+    data_hash: str | None
+
+
 def folder_of(results: Path, search: SearchKey) -> Path:
     """The folder of a search in a results folder."""
     return results / TUNE / slug(search.dataset) / slug(search.method) / f"split-{search.split_seed}"
@@ -60,7 +67,7 @@ def folder_of(results: Path, search: SearchKey) -> Path:
 
 def budget_of(space: Space) -> dict[str, Any]:
     """What must not change once a search has ended."""
-    return {"trials": space.trials, "hours": space.hours}
+    return {"trials": space.trials, "hours": space.hours, "warm_up_epochs": space.warm_up_epochs}
 
 
 def fingerprint_of(space: Space) -> str:
@@ -188,6 +195,7 @@ def costs(search: SearchKey, space: Space, source: str, study: Any, rules: Any) 
         "valid_score": None,
         "values": None,
         "shown": {},
+        "data_hash": study.user_attrs.get("data_hash"),
     }
 
 

@@ -8,8 +8,9 @@ together; with several runs, a difference must therefore also be significant aga
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,8 +63,10 @@ class Difference:
     @property
     def p(self) -> float:
         """The p-value before the correction."""
-        # fmax: the other one where one is NaN
-        return float(np.fmax(self.t_p, self.run_p))
+        if not self.users:
+            return self.run_p
+        # a single pair of runs cannot be tested; a single user is not enough, whatever the runs say
+        return self.t_p if math.isnan(self.run_p) else float(np.maximum(self.t_p, self.run_p))
 
     @property
     def significant(self) -> bool:
@@ -132,12 +135,13 @@ def wilcoxon(differences: np.ndarray) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979) for multiple tests."""
+    """Holm's step-down correction (1979) for multiple tests; NaN, where none was possible, stays NaN and does
+    not count as a test."""
     # scipy has only the false discovery rate; statsmodels would be one more dependency
     p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    factors = np.arange(len(p), 0, -1)
-    adjusted = np.empty(len(p))
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]
+    factors = np.arange(len(order), 0, -1)
+    adjusted = np.full(len(p), math.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1.0)
     return adjusted.tolist()
 
@@ -162,16 +166,21 @@ def pair_runs(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
 
 def difference(
     dataset: str, metric: str, names: tuple[str, str], ours: pd.DataFrame, theirs: pd.DataFrame
-) -> Difference:
+) -> Difference | None:
     """Compare one method with the baseline.
 
     Args:
         names: of the method and the baseline.
         ours: the method's rows of ``Results.users``.
         theirs: the baseline's rows.
+
+    Returns:
+        ``None`` where they have no user in common.
     """
     paired = pd.concat([mean_per_user(ours, metric), mean_per_user(theirs, metric)], axis=1, join="inner")
     gaps = (paired.iloc[:, 0] - paired.iloc[:, 1]).groupby("user").mean().to_numpy()
+    if not len(gaps):
+        return None
     low, high = bootstrap_interval(gaps)
     of_runs = pair_runs(mean_per_run(ours, metric), mean_per_run(theirs, metric))
     return Difference(
@@ -185,10 +194,7 @@ def difference(
         t_p=paired_t(gaps),
         wilcoxon_p=wilcoxon(gaps),
         users=len(gaps),
-        runs=len(of_runs),
-        wins=wins(of_runs, metric),
-        run_deviation=float(np.std(of_runs, ddof=1)) if len(of_runs) > 1 else math.nan,
-        run_p=paired_t(of_runs),
+        **over_runs(of_runs, metric),
     )
 
 
@@ -219,10 +225,7 @@ def difference_of_runs(
         t_p=math.nan,
         wilcoxon_p=math.nan,
         users=0,
-        runs=len(gaps),
-        wins=wins(gaps, metric),
-        run_deviation=float(np.std(gaps, ddof=1)),
-        run_p=paired_t(gaps),
+        **over_runs(gaps, metric),
     )
 
 
@@ -235,9 +238,15 @@ def independent(ours: pd.Series, theirs: pd.Series) -> np.ndarray:
     return pair_runs(ours, theirs)
 
 
-def wins(gaps: np.ndarray, metric: str) -> int:
-    """The number of pairs of runs in which the method is better."""
-    return int(((gaps < 0) if lower_is_better(metric) else (gaps > 0)).sum())
+def over_runs(gaps: np.ndarray, metric: str) -> dict[str, Any]:
+    """What a :class:`Difference` says of the pairs of runs, from their differences."""
+    better = (gaps < 0) if lower_is_better(metric) else (gaps > 0)
+    return {
+        "runs": len(gaps),
+        "wins": int(better.sum()),
+        "run_deviation": float(np.std(gaps, ddof=1)) if len(gaps) > 1 else math.nan,
+        "run_p": paired_t(gaps),
+    }
 
 
 def differences_of_runs(runs: pd.DataFrame, baseline: str, metrics: Sequence[str]) -> list[Difference]:
@@ -259,12 +268,13 @@ def differences_of_runs(runs: pd.DataFrame, baseline: str, metrics: Sequence[str
                 difference_of_runs(dataset, metric, (label, baseline), ours[column], theirs[column])
                 for label, ours in groups.items()
             ]
-            found += corrected([each for each in tested if each is not None])
+            found += corrected(tested)
     return found
 
 
-def corrected(family: Sequence[Difference]) -> list[Difference]:
-    """The differences with p-values after Holm's correction for their number."""
+def corrected(differences: Iterable[Difference | None]) -> list[Difference]:
+    """Those that could be tested, with p-values after Holm's correction for their number."""
+    family = [each for each in differences if each is not None]
     adjusted = zip(holm([each.p for each in family]), holm([each.wilcoxon_p for each in family]))
     return [replace(each, p_adjusted=p, wilcoxon_p_adjusted=w) for each, (p, w) in zip(family, adjusted)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import pandas as pd
 
@@ -37,19 +38,25 @@ class Comparison:
     Attributes:
         summary: see :func:`~recbole_vae_plugin.compare.statistics.summary`.
         differences: each method against the baseline, in every metric.
-        groups: the same for groups of users and of items, see
-            :func:`~recbole_vae_plugin.compare.groups.group_table`.
     """
 
     def __init__(self, results: Results) -> None:
         self.results = results
         self.metrics = metric_names(results)
-        self.summary = summary(results.finished(), results.users, self.metrics)
-        tested = [metric for metric in self.metrics if metric in results.users]
+        users = results.users
+        # runs of earlier versions have no values of users in some metrics; one test is for all runs
+        users = users.drop(columns=[m for m in self.metrics if m in users and users[m].isna().any()])
+        self.summary = summary(results.finished(), users, self.metrics)
+        tested = [metric for metric in self.metrics if metric in users]
         baseline, untested = results.experiment["baseline"], [m for m in self.metrics if m not in tested]
-        self.differences = differences(results.users, baseline, tested)
+        self.differences = differences(users, baseline, tested)
         self.differences += differences_of_runs(results.finished(), baseline, untested)
-        self.groups = group_table(results.users, baseline, main_metric(results))
+
+    @cached_property
+    def groups(self) -> pd.DataFrame:
+        """The differences for groups of users and of items, see
+        :func:`~recbole_vae_plugin.compare.groups.group_table`."""
+        return group_table(self.results.users, self.results.experiment["baseline"], main_metric(self.results))
 
     def difference(self, dataset: str, method: str, metric: str) -> Difference | None:
         """The difference from the baseline; ``None`` if it was not tested."""
@@ -135,6 +142,10 @@ def table_cells(comparison: Comparison, dataset: str, markup: Markup) -> tuple[l
         if method in failed:
             reasons = runs[(runs["dataset"] == dataset) & (runs["method"] == method)]["failed"]
             reason = f"failed: {reasons.iloc[0]}" if len(reasons) else "not run yet"
+            if any(
+                each["values"] is None for each in budgets.records_of(comparison.results, dataset, method)
+            ):
+                reason = "failed: no trial of its search has finished"
             rows.append([markup.escaped(method), markup.escaped(reason), *[""] * (len(header) - 2)])
     for label, values in published_rows(comparison, dataset).items():
         cells = [f"{values[metric]:.4f}" if metric in values else "" for metric in comparison.metrics]

@@ -10,6 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from random import Random
 from statistics import mean
 from time import time
 from typing import Any
@@ -121,12 +122,16 @@ class Search:
             fixed = {each.name: each.encoded(defaults[each.name]) for each in self.space.inside(defaults)}
             recorded = {DEFAULTS: defaults, OUTSIDE: self.space.outside(defaults)}
             self.study.enqueue_trial(fixed, user_attrs=recorded)
-        if self.space.size <= self.space.trials:
+        # where only time is limited, the first of them would be all alike
+        if self.space.size <= self.space.trials < UNLIMITED:
             choices = [
                 [(parameter.name, parameter.encoded(value)) for value in parameter.values]
                 for parameter in self.space.parameters
             ]
-            for combination in product(*choices):
+            combinations = list(product(*choices))
+            if self.space.hours is not None:  # not all of them may come to run
+                Random(0).shuffle(combinations)
+            for combination in combinations:
                 self.study.enqueue_trial(dict(combination), skip_if_exists=True)
 
     def fail_abandoned(self) -> None:
@@ -230,7 +235,8 @@ class Search:
         return not self.should_prune(entry, row)
 
     def should_prune(self, entry: TrialInProgress, row: EpochRow) -> bool:
-        """Whether the learning curve is below the median of other trials; only for the first model seed."""
+        """Whether the learning curve is below the median of other trials; only for the first model seed, and
+        never for the defaults, which the winner must not be worse than."""
         score = row.get(f"valid_{self.space.valid_metric.lower()}")
         if score is None or entry.scores:
             return False
@@ -239,7 +245,7 @@ class Search:
         except optuna.exceptions.UpdateFinishedTrialError:
             # this process was suspended for so long that another one has taken over the trial
             return True
-        return entry.trial.should_prune()
+        return DEFAULTS not in entry.trial.user_attrs and entry.trial.should_prune()
 
     def record(self, entry: TrialInProgress, result: Result) -> str:
         """Record in the study how a trial ended; returns a line for the user."""

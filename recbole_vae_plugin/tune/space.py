@@ -50,6 +50,11 @@ UNLIMITED = 10**6
 KINDS = ("choice", "uniform", "loguniform", "quniform", "integer", "logint")
 
 
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether two values of a key are the same: 250.0 is 250, but 1 is not true."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One key and its possible values.
@@ -109,7 +114,7 @@ class Parameter:
     def contains(self, value: Any) -> bool:
         """Whether a value is among the possible ones."""
         if self.kind == "choice":
-            return json.dumps(value) in map(json.dumps, self.values)
+            return any(_is_same(value, each) for each in self.values)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         if self.kind in ("integer", "logint") and not isinstance(value, int):
@@ -119,8 +124,10 @@ class Parameter:
         return low <= value <= high and on_grid
 
     def encoded(self, value: Any) -> Any:
-        """A value as Optuna has it."""
-        return json.dumps(value) if self.kind == "choice" else value
+        """A possible value as Optuna has it."""
+        if self.kind != "choice":
+            return value
+        return json.dumps(next(each for each in self.values if _is_same(value, each)))
 
     def suggest(self, trial: optuna.Trial) -> Any:
         """A value from an Optuna trial. Choices, which may be lists or null, are passed to Optuna as JSON."""

@@ -15,6 +15,7 @@ import optuna
 import yaml
 
 from recbole_vae_plugin.runs.changed_data import refuse_changed_data
+from recbole_vae_plugin.runs.run import WITHOUT_EFFECT
 from recbole_vae_plugin.settings.validation import Refused, refuse
 from recbole_vae_plugin.system.atomic import write_text
 from recbole_vae_plugin.tune.heartbeat import storage_with_heartbeat
@@ -156,6 +157,7 @@ def definition_of(space: Space) -> dict:
     content = asdict(space)
     for changeable in ("trials", "hours", "warm_up_epochs"):
         content.pop(changeable)
-    for of_files in ("data_path", "data_hash"):
-        content["dataset"].pop(of_files, None)
+    for part in ("dataset", "settings"):
+        for key in WITHOUT_EFFECT:
+            content[part].pop(key, None)
     return content

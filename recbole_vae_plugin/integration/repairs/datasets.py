@@ -50,7 +50,6 @@ FILTERS = (
     "val_interval",
     "user_inter_num_interval",
     "item_inter_num_interval",
-    "filter_inter_by_user_or_item",
 )
 
 
