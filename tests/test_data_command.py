@@ -7,6 +7,7 @@ import gzip
 import lzma
 import tracemalloc
 import zipfile
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,26 @@ READ = {
         RATED,
     ),
     "semicolons with commas in titles": ("a.csv", b"user;item;title\na;x;1,2\nb;y;3,4\n", [], AB),
+    "names with spaces, no header": (
+        "a.csv",
+        b"alice smith,toy story\nbob jones,heat two\n",
+        ["--no-header"],
+        atomic("alice smith\ttoy story", "bob jones\theat two"),
+    ),
+    "a long review": ("a.csv", b"user,item,text\na,x," + b"w" * 200_000 + b"\nb,y,z\n", [], AB),
+    "only the last suffix counts": ("a.json.csv", b"user,item\na,x\nb,y\n", [], AB),
+    "microseconds": (
+        "a.csv",
+        f"user,item,time\n1,2,{DAY_1}000000\n3,4,{DAY_2}000000\n".encode(),
+        [],
+        NUMBERED,
+    ),
+    "nanoseconds": (
+        "a.csv",
+        f"user,item,time\n1,2,{DAY_1}000000000\n3,4,{DAY_2}000000000\n".encode(),
+        [],
+        NUMBERED,
+    ),
     "windows": ("a.csv", b"user,item\r\na,x\r\nb,y\r\n", [], AB),
     "old mac": ("a.csv", b"user,item\ra,x\rb,y\r", [], AB),
     "byte-order mark": ("a.csv", b"\xef\xbb\xbfuser,item\na,x\nb,y\n", [], AB),
@@ -181,6 +202,48 @@ REFUSED = {
     ),
     "an odd quotation mark": ("a.csv", b'user,item\n"a"b,x\n', [], "a.csv, line 2: a quotation mark"),
     "another encoding": ("a.csv", b"user,item\na,x\n\xe9,y\n", [], r"a.csv, line 3: b'\xe9' is not utf-8"),
+    "several separators": (
+        "a.csv",
+        b"1,5;2,5;3,5\n2,5;3,5;4,5\n",
+        ["--no-header"],
+        "a.csv, line 1: ';' and ',' may both be the separator",
+    ),
+    "quotation marks with a long separator": (
+        "a.dat",
+        b'"u"::"i"\n"a"::"x"\n',
+        ["--separator", "::"],
+        "a.dat, line 1: values in quotation marks cannot be read",
+    ),
+    "the time of the conversion": (
+        "a.csv",
+        b"user,item,time\na,x,2020-01-01\na,y, Now\n",
+        [],
+        "a.csv, line 3: timestamp ' Now' is not in ISO 8601",
+    ),
+    "a time of no year that there is": (
+        "a.csv",
+        b"user,item,time\na,x,2020-01-01\na,y,0001-01-01\n",
+        [],
+        "a.csv, line 3: timestamp '0001-01-01' is not of the years",
+    ),
+    "a pattern that is none": (
+        "a.csv",
+        b"user,item,time\na,x,1\n",
+        ["--time-format", "%Q"],
+        "--time-format: got '%Q'",
+    ),
+    "infinity in JSON": (
+        "a.jsonl",
+        b'{"user": "a", "item": "x", "rating": Infinity}\n',
+        [],
+        "a.jsonl, line 1: rating 'Infinity' is not a number",
+    ),
+    "a name that YAML reads as a number": (
+        "a.csv",
+        b"user,item\na,x\n",
+        ["--name", "1e5"],
+        "--name: got '1e5'",
+    ),
     "unclear header": ("a.csv", b"who,what\na,x\n", [], "a.csv, line 1: ['who', 'what'] may be names"),
     "no such column": (
         "a.csv",
@@ -276,8 +339,13 @@ REFUSED = {
         [],
         "a.jsonl, line 2: is not JSON",
     ),
-    "a json array": ("a.json", b'[{"user": "a", "item": "x"}]', [], "a.json, line 1: is list"),
-    "nested json": ("a.jsonl", b'{"user": "a", "item": {"id": 1}}\n', [], "a.jsonl, line 1: item is dict"),
+    "a json array": ("a.json", b'[{"user": "a", "item": "x"}]', [], "a.json, line 1: is an array"),
+    "nested json": (
+        "a.jsonl",
+        b'{"user": "a", "item": {"id": 1}}\n',
+        [],
+        "a.jsonl, line 1: item is an object",
+    ),
     "truncated gz": (
         "a.csv.gz",
         gzip.compress(b"user,item\n" + b"a,x\n" * 9999)[:-30],
@@ -336,6 +404,15 @@ class TestFolders:
         Path("parts/b.csv").write_text("user,item\nb,y\nc\n")
         assert convert("parts") == 2
         assert "parts/b.csv, line 3: has 1" in capsys.readouterr().err
+
+    def test_columns_by_number_are_the_same_in_all_parts(self, capsys):
+        Path("parts").mkdir()
+        Path("parts/1.csv").write_text("user,item\na,x\n")
+        Path("parts/2.csv").write_text("item,user\ny,b\n")
+        assert convert("parts", "--user", "1", "--item", "2") == 2
+        assert "2.csv: the user's column is item, in parts" in capsys.readouterr().err
+        assert convert("parts") == 0
+        assert written() == AB
 
     def test_parts_with_other_columns_are_refused(self, capsys):
         Path("parts").mkdir()
@@ -403,6 +480,14 @@ def test_a_core_is_what_is_left_when_nothing_changes_any_more():
     assert [line.replace("\t", ",") for line in written()[1:]] == square
 
 
+def test_of_repeated_interactions_of_one_time_the_order_in_the_file_decides():
+    rows = [f"u{row % 50},i,{row % 7},{DAY_1}" for row in range(200)]
+    Path("a.csv").write_text("\n".join(["user,item,rating,time", *rows]))
+    assert convert("a.csv") == 0
+    last = {f"u{row % 50}": f"{row % 7}" for row in range(200)}
+    assert {line.split("\t")[0]: line.split("\t")[2] for line in written()[1:]} == last
+
+
 def test_every_row_is_accounted_for(capsys):
     """Rows read are those written and those that the summary says were dropped, each once."""
     random = np.random.default_rng(0)
@@ -443,6 +528,7 @@ class TestWritten:
         content = Path("elsewhere/d/d.yaml").read_text()
         config = yaml.safe_load(content)
         assert config.keys() <= known_keys("VAESplit") | {"data_hash"}
+        assert config["data_hash"] == "sha256:" + sha256(Path("elsewhere/d/d.inter").read_bytes()).hexdigest()
         assert "# rows read" in content and config["data_path"] == "elsewhere"
         out = capsys.readouterr().out
         assert "compare untuned --datasets elsewhere/d/d.yaml" in out

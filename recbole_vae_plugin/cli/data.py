@@ -22,7 +22,7 @@ examples:
   recbole-vae data ratings.csv --name core --min-rating 4 --k-core 5
   recbole-vae data u.data --no-header --rating 3 --timestamp 4 --name ml
   recbole-vae data plays/ --user listener --item track --split global-time
-  recbole-vae compare untuned --datasets dataset/ratings/ratings.yaml
+  recbole-vae compare untuned --datasets dataset/core/core.yaml
 """
 
 
@@ -153,13 +153,21 @@ def name_of(given: str | None, source: Path) -> str:
     Raises:
         Refused: it cannot be one.
     """
+    import yaml
+
+    from recbole_vae_plugin.settings.config_files import Loader
+
     name = (
         given
         if given is not None
         else re.sub(r"[^\w-]+", "-", source.resolve().name.split(".")[0]).strip("-")
     )
-    if not re.fullmatch(r"\w[\w-]{0,79}", name) or name == "ml-100k":
-        allowed = "up to 80 letters, digits, - and _, not ml-100k, which RecBole reads from its own package"
+    is_text = re.fullmatch(r"\w[\w-]{0,79}", name) and isinstance(yaml.load(name, Loader), str)
+    if not is_text or name == "ml-100k":
+        allowed = (
+            "up to 80 letters, digits, - and _, not a number, nor ml-100k, which RecBole reads from its own "
+            "package"
+        )
         refuse("--name", name, allowed)
     return name
 

@@ -49,7 +49,7 @@ USUAL_NAMES = {
 }
 #: The type after a name in RecBole's atomic files.
 ATOMIC_TYPE = re.compile(r":(token|float)(_seq)?$")
-NUMBER_OR_DATE = re.compile(r"\s*[-+]?[\d.,]+(e[-+]?\d+)?\s*|\s*\d{4}-\d{2}-\d{2}.*", re.IGNORECASE)
+NUMBER_OR_DATE = re.compile(r"\s*[-+]?[.,]*\d[\d.,]*(e[-+]?\d+)?\s*|\s*\d{4}-\d{2}-\d{2}.*", re.IGNORECASE)
 
 
 def plain(name: str) -> str:

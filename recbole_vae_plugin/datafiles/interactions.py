@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from recbole_vae_plugin.datafiles.chunks import Chunk, Reader
-from recbole_vae_plugin.datafiles.columns import choose_columns, describe_columns, describe_others
+from recbole_vae_plugin.datafiles.columns import choose_columns, describe_columns, describe_others, plain
 from recbole_vae_plugin.datafiles.json_lines import JsonReader
 from recbole_vae_plugin.datafiles.opening import SourceFile
 from recbole_vae_plugin.datafiles.text import TextOptions, TextReader
@@ -175,13 +175,22 @@ def read_interactions(
     collector = Collector(Times(time_form), missing_allowed=missing == "drop")
     paths: list[Path] = []
     roles, columns, bytes_before = None, "", 0
+    first: dict[str, str] = {}
     for file in files:
         reader = open_reader(file, options)
         if reader.width:
             chosen = choose_columns(reader.names, reader.width, wanted, file.path)
             if roles is None:
                 roles = chosen.keys()
+                first = {role: reader.names[place] for role, place in chosen.items()} if reader.names else {}
                 columns = describe_columns(chosen, reader.names) + describe_others(chosen, reader.names)
+            header = reader.names or []
+            for role, place in chosen.items() if header and first else ():
+                if plain(name := header[place]) != plain(first.get(role, name)):
+                    raise Refused(
+                        f"{file.path}: the {role}'s column is {name}, in {paths[0]} it is {first[role]}; "
+                        "the columns of all files must have the same names"
+                    )
             if chosen.keys() != roles:
                 raise Refused(
                     f"{file.path}: has columns for {', '.join(chosen)}, {paths[0]} for {', '.join(roles)}; "

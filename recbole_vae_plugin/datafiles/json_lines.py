@@ -14,6 +14,7 @@ from recbole_vae_plugin.settings.validation import Refused
 
 #: Objects by which the keys are found.
 SAMPLE_OBJECTS = 100
+KINDS: dict[type, str] = {dict: "an object", list: "an array"}
 
 
 class JsonReader:
@@ -40,7 +41,7 @@ class JsonReader:
                     for key in keys.values():
                         if isinstance(entry.get(key), (dict, list)):
                             raise Refused(
-                                f"{self.file.path}, line {line}: {key} is {type(entry[key]).__name__}; "
+                                f"{self.file.path}, line {line}: {key} is {KINDS[type(entry[key])]}; "
                                 "allowed: a text or a number"
                             )
                 found = {role: texts([entry.get(key) for _, entry in batch]) for role, key in keys.items()}
@@ -51,14 +52,14 @@ class JsonReader:
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line, parse_int=str, parse_float=str)
+                entry = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
             except (ValueError, RecursionError) as problem:
                 hint = "; allowed: JSON Lines, one object a line" if number == 1 else ""
                 raise Refused(f"{self.file.path}, line {number}: is not JSON ({problem}){hint}") from problem
             if not isinstance(entry, dict):
                 raise Refused(
-                    f"{self.file.path}, line {number}: is {type(entry).__name__}; allowed: JSON Lines, one "
-                    "object a line"
+                    f"{self.file.path}, line {number}: is {KINDS.get(type(entry), 'a single value')}; "
+                    "allowed: JSON Lines, one object a line"
                 )
             for key, value in entry.items():
                 if isinstance(value, bool):

@@ -16,6 +16,7 @@ from typing import BinaryIO, cast
 from recbole_vae_plugin.settings.validation import Refused
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip")
 #: First bytes of files that are read by no means -> what they are, and what to do.
 UNREADABLE = {
     b"\x28\xb5\x2f\xfd": "is compressed with zstd; allowed: gz, bz2, xz, zip, or decompress it first",
@@ -93,12 +94,13 @@ def kind_of(path: Path) -> str:
     if start.startswith(b"PAR1"):
         return "parquet"
     suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffixes = [suffix for suffix in suffixes if suffix not in PACKED_SUFFIXES][-1:]
     for magic, problem in UNREADABLE.items():
         if start.startswith(magic):
             raise Refused(f"{path}: {problem}")
     if ".parquet" in suffixes and start:
         raise Refused(f"{path}: is not a Parquet file: it does not begin with PAR1")
-    if any(suffix in JSON_SUFFIXES for suffix in suffixes) or start.lstrip(b"\xef\xbb\xbf \r\n")[:1] == b"{":
+    if suffixes and suffixes[0] in JSON_SUFFIXES or start.lstrip(b"\xef\xbb\xbf \r\n")[:1] == b"{":
         return "json"
     return "text"
 

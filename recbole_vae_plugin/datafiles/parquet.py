@@ -59,6 +59,7 @@ class ParquetReader:
             values = values.dictionary_decode()
         kind = values.type
         text = types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind)
+        text = text or types.is_string_view(kind)
         whole = types.is_integer(kind)
         if text or (whole and role in ID_ROLES):
             found = values.to_pylist()

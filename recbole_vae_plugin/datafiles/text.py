@@ -8,7 +8,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, NoReturn, cast
 
 from recbole_vae_plugin.datafiles.chunks import CHUNK_ROWS, Chunk, texts
@@ -16,11 +16,14 @@ from recbole_vae_plugin.datafiles.columns import USUAL_NAMES, looks_like_value, 
 from recbole_vae_plugin.datafiles.opening import SourceFile
 from recbole_vae_plugin.settings.validation import Refused
 
-#: From the least to the most likely to be part of a value.
-SEPARATORS = ("\t", "::", ";", "|", ",", " ")
+#: In groups: those that are hardly ever part of a value, those that may be, and the space, which also stands
+#: around other separators.
+SEPARATORS = (("\t",), ("::",), (";", "|", ","), (" ",))
 NAMES_OF_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 #: Lines by which the separator is found.
 SAMPLE_LINES = 50
+#: The longest value in characters; csv's own limit is shorter than many a review.
+csv.field_size_limit(2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -122,8 +125,19 @@ class TextReader:
             if self.quotes:
                 return csv.reader(lines, delimiter=self.separator, strict=True)
             return csv.reader(lines, delimiter=self.separator, strict=True, quoting=csv.QUOTE_NONE)
-        stripped = (line.rstrip("\r\n") for line in lines)
-        return (line.split(self.separator) if line else [] for line in stripped)
+        return self._split(lines)
+
+    def _split(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        """Rows by a separator of several characters, which csv does not know."""
+        for number, line in enumerate(lines, 1):
+            stripped = line.rstrip("\r\n")
+            row = stripped.split(self.separator) if stripped else []
+            if self.quotes and len(row) > 1 and any(value.startswith('"') for value in row):
+                raise Refused(
+                    f"{self.file.path}, line {number}: values in quotation marks cannot be read with the "
+                    f"separator {self.separator!r}; give --no-quotes to take the marks as characters"
+                )
+            yield row
 
     def _first_row(self) -> list[str]:
         with self._lines() as lines:
@@ -132,23 +146,35 @@ class TextReader:
             except csv.Error as problem:
                 self._refuse_quotes(problem)
 
+    def _divides(self, separator: str, sample: list[str]) -> bool:
+        """Whether a separator divides all lines into the same number of values."""
+        self.separator = separator
+        try:
+            widths = {len(row) for row in self._rows(iter(sample)) if row}
+        except csv.Error:
+            return False
+        return len(widths) == 1 and widths != {1}
+
     def _find_separator(self, sample: list[str]) -> str:
-        """The separator that gives every line of the sample the same number of values, the most of them."""
+        """The separator that gives every line of the sample the same number of values.
+
+        Raises:
+            Refused: there is none, or several may be it.
+        """
         if not sample:
-            return SEPARATORS[0]
-        best, most = "", 1
-        for self.separator in SEPARATORS:
-            try:
-                widths = {len(row) for row in self._rows(iter(sample)) if row}
-            except csv.Error:
-                continue
-            # of a file with a fault in it, the first line says most
-            width = min(widths) if len(widths) == 1 else 0
-            if width > most:
-                best, most = self.separator, width
-        if best:
-            return best
-        for separator in SEPARATORS:
+            return SEPARATORS[0][0]
+        for candidates in SEPARATORS:
+            found = [each for each in candidates if self._divides(each, sample)]
+            if len(found) > 1:
+                several = " and ".join(map(repr, found))
+                raise Refused(
+                    f"{self.file.path}, line 1: {several} may both be the separator of "
+                    f"{sample[0].strip()[:80]!r}; give --separator"
+                )
+            if found:
+                return found[0]
+        # of a file with a fault in it, the first line says most
+        for separator in chain(*SEPARATORS):
             if separator in sample[0].strip() and separator != " ":
                 return separator
         raise Refused(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ MISSING = {
 NOT_IN_IDS = re.compile(r"[\t\n\r\0]")
 PADDING = "[PAD]"
 
+FIRST_YEAR, LAST_YEAR = 1678, 2261
 #: Unit -> how many make a second.
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 #: Numbers below are times in that unit: of the years up to 5138.
@@ -60,6 +62,11 @@ class Times:
         self.form = form
         if form is not None and form not in (*UNITS, "iso") and "%" not in form:
             refuse("--time-format", form, f"{', '.join(UNITS)}, iso, or a pattern such as %d.%m.%Y")
+        try:
+            datetime.strptime("", form or "")
+        except ValueError as problem:
+            if "directive" in str(problem) or "stray" in str(problem):
+                refuse("--time-format", form, f"a pattern such as %d.%m.%Y; in this one {problem}")
 
     def seconds(self, chunk: Chunk) -> np.ndarray:
         """Seconds since 1970, float64 ``[n]``, NaN where they are missing. Times without a zone are UTC.
@@ -69,7 +76,7 @@ class Times:
         """
         values = chunk.columns["timestamp"]
         if isinstance(values.dtype, pd.DatetimeTZDtype):
-            return since_1970(values)
+            return since_1970(chunk, values)
         missing = is_missing(values)
         if missing.all():
             return np.full(len(chunk), np.nan)
@@ -82,9 +89,11 @@ class Times:
             self._check_unit(chunk, numbers)
             return numbers / UNITS[self.form]
         form = "ISO8601" if self.form == "iso" else self.form
-        strings = values.where(~missing).map(lambda value: value, na_action="ignore")
+        strings = values.where(~missing).astype(object)
         parsed = pd.Series(pd.to_datetime(strings, format=form, utc=True, errors="coerce"))
-        wrong = parsed.isna().to_numpy() & ~missing
+        # pandas takes these for the time of the conversion
+        now = strings.str.strip().str.lower().isin({"now", "today"}).to_numpy(dtype=bool)
+        wrong = (parsed.isna().to_numpy() | now) & ~missing
         if wrong.any():
             row = int(wrong.argmax())
             expected = (
@@ -93,7 +102,7 @@ class Times:
             chunk.refuse(
                 row, f"timestamp {values[row]!r} is not {expected}; give --time-format, such as %d.%m.%Y"
             )
-        return since_1970(parsed)
+        return since_1970(chunk, parsed)
 
     def _unit_of(self, chunk: Chunk, missing: np.ndarray) -> str:
         numbers = numbers_of(chunk, "timestamp")[~missing]
@@ -145,8 +154,18 @@ def looks_like_dates(numbers: np.ndarray) -> bool:
     return bool((dates & (whole == numbers)).all())
 
 
-def since_1970(times: pd.Series) -> np.ndarray:
-    """Seconds, float64, NaN where there is no time."""
+def since_1970(chunk: Chunk, times: pd.Series) -> np.ndarray:
+    """Seconds, float64, NaN where there is no time.
+
+    Raises:
+        Refused: a year is not among those that pandas knows in nanoseconds; it stands for "unknown".
+    """
+    years = times.dt.year.to_numpy(dtype=float, na_value=np.nan)
+    wrong = (years < FIRST_YEAR) | (years > LAST_YEAR)
+    if wrong.any():
+        row = int(wrong.argmax())
+        value = chunk.columns["timestamp"][row]
+        chunk.refuse(row, f"timestamp {str(value)!r} is not of the years {FIRST_YEAR} to {LAST_YEAR}")
     return ((times - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)).to_numpy(
         dtype=float, na_value=np.nan
     )

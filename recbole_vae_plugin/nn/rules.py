@@ -89,15 +89,15 @@ VALIDATION_STEPS, PATIENCE_STEPS, MAX_STEPS = 50, 400, 6000
 def eval_step(data: TrainingData, config: Config) -> int:
     """The number of epochs between two validations.
 
-    If the number of epochs is given, it is a smaller one of which that is a multiple, or nearly: RecBole does
-    not validate after the last epoch, and what was trained after the last validation is lost.
+    If the number of epochs is given, it is one after which at most a tenth of them is left, if there is one:
+    RecBole does not validate after the last epoch, and what was trained after the last validation is lost.
     """
     interval = max(1, round(VALIDATION_STEPS / steps_per_epoch(data, config)))
     epochs = config["epochs"]
     if is_open(epochs) or epochs <= 0:
         return interval
     candidates = range(max(1, min(interval, epochs) // 4), min(interval, epochs) + 1)
-    return min(candidates, key=lambda each: (epochs % each, -each))
+    return min(candidates, key=lambda each: (max(0, epochs % each - epochs // 10), -each))
 
 
 def stopping_step(data: TrainingData, config: Config) -> int:

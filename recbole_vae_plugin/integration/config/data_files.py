@@ -48,7 +48,8 @@ def check_stated_hash(config: Mapping[str, Any]) -> None:
     if found != stated:
         raise Refused(
             f"data_hash: {names_of(config)} has {found}, the config of {config['dataset']} says {stated}: "
-            "the data has changed. Restore it, or remove the key data_hash if it is meant to be other data"
+            "the data has changed, or load_col asks for other files than before. Restore it, or remove the "
+            "key data_hash if it is meant to be other data"
         )
 
 

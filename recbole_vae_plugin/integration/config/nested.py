@@ -141,7 +141,7 @@ def check_global_time(given: Any) -> list[float]:
         return ratios
     points = [seconds_of(point) for point in given]
     begin, end = points
-    if begin is None or end is None or begin >= end:
+    if begin is None or end is None or not begin < end:
         refuse(key, given, allowed)
     return [begin, end]
 

@@ -58,7 +58,13 @@ class GlobalTime:
             refuse("eval_args.order", evaluation["order"], f"TO, with {SPLIT_KEY}")
         if len(given) == 3:
             return cls(ratios=tuple(given))
-        if config["normalize_all"] or config["TIME_FIELD"] in (config["normalize_field"] or ()):
+        if config["TIME_FIELD"] in (config["normalize_field"] or ()):
+            refuse(
+                "normalize_field",
+                config["normalize_field"],
+                f"fields other than {config['TIME_FIELD']}, with points in time in {SPLIT_KEY}",
+            )
+        if config["normalize_all"]:
             refuse("normalize_all", config["normalize_all"], f"False, with points in time in {SPLIT_KEY}")
         return cls(points=tuple(given))
 

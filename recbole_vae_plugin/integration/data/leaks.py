@@ -29,11 +29,14 @@ def later_in_training(train: Dataset, test: Dataset) -> float:
 
 def repeated_pairs(parts: list[Dataset]) -> int:
     """How many validation and test interactions are of a user with an item of an earlier part."""
+    import pandas as pd
+
     seen, repeated = np.empty(0, dtype=np.int64), 0
     for part in parts:
         users, items = (part.inter_feat[field].numpy() for field in (part.uid_field, part.iid_field))
         pairs = users.astype(np.int64) * part.item_num + items
-        repeated += int(np.isin(pairs, seen).sum()) if len(seen) else 0
+        # by hashing, ten times faster than np.isin
+        repeated += int(pd.Series(pairs).isin(seen).sum()) if len(seen) else 0
         seen = np.concatenate([seen, pairs])
     return repeated
 

@@ -59,12 +59,12 @@ def name_filters_that_leave_nothing(patch: Patch, dataset: ModuleType) -> None:
 
     @patch.wrap("Dataset._reset_index")
     def reset_or_explain(reset_index: Callable[..., None], self: Dataset) -> None:
-        if any(getattr(self, table).empty for table in self.feat_name_list):
+        if empty := [table for table in self.feat_name_list if getattr(self, table).empty]:
             applied = {key: self.config[key] for key in FILTERS if self.config[key]}
             given = "; ".join(f"{key}: got {value!r}" for key, value in applied.items())
             raise Refused(
-                f"{given or 'no filter is set'}; nothing is left of the data set {self.dataset_name}; "
-                "allowed: filters that leave some interactions"
+                f"{given or 'no filter is set'}; nothing is left of {', '.join(empty)} of the data set "
+                f"{self.dataset_name}; allowed: filters that leave some interactions"
             )
         reset_index(self)
 
