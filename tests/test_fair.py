@@ -332,6 +332,15 @@ class TestPlan:
         # four runs and two searches of four trials, 9 s each
         assert plan.seconds_left(plan.to_run, 1) == pytest.approx((4 + 8) * 9)
 
+    @pytest.mark.parametrize(("choices", "trials"), [([250.0, 5], 2), ([3, 5], 3), ([3, 5, 7, 9], 4)])
+    def test_of_a_small_space_all_is_tried_and_the_methods_own_settings(self, by_hand, choices, trials):
+        """EASE's are 250; the budget is four trials."""
+        content = yaml.safe_load((by_hand({}, None) / "experiment.yaml").read_text())
+        content["methods"]["good"] = {"model": "EASE"}
+        content["spaces"]["good"]["parameters"] = {"reg_weight": {"choice": choices}}
+        plan = Plan(Experiment(**content), Path("elsewhere"))
+        assert plan.trials_left(SearchKey("toy", "good", 1)) == trials
+
 
 class TestFirstTrial:
     @pytest.fixture
@@ -450,6 +459,12 @@ class TestSpaces:
                 {"learning_rate": {"loguniform": [0.0001, 0.01]}, "n_layers": {"integer": [1, 4]}},
             ),
             ("Pop", {}, {}),
+            # the k of ADMMSLIM is a number of iterations
+            (
+                "ADMMSLIM",
+                {},
+                {"lambda1": {"loguniform": [0.03, 300.0]}, "lambda2": {"loguniform": [2.0, 20000.0]}},
+            ),
         ],
     )
     def test_ranges_lie_around_the_defaults(self, model, settings, expected):

@@ -108,10 +108,12 @@ class Results:
 
     def settings_of(self, dataset: str, method: str, split_seed: int) -> dict[str, Any]:
         """The given keys of a method, with what its search has found."""
+        return self._settings[dataset, method, split_seed]
+
+    @cached_property
+    def _settings(self) -> dict[tuple[str, str, int], dict[str, Any]]:
         runs = self.definition.runs(winners(self.records))
-        asked_for = (dataset, method, split_seed)
-        run = next(run for run in runs if (run.dataset, run.method, run.split_seed) == asked_for)
-        return run.settings
+        return {(run.dataset, run.method, run.split_seed): run.settings for run in runs}
 
     @cached_property
     def _found(self) -> list[tuple[Path, Result]]:

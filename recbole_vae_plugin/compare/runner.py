@@ -155,8 +155,9 @@ class Plan:
     def trials_left(self, search: SearchKey) -> int:
         """How many trials a search that has not ended still has to run."""
         space = self.experiment.space_of(search)
-        # its own settings may be one more
-        return max(0, int(min(space.trials, space.size + 1)) - self._trials[search])
+        # only in a small space it matters whether the method's own settings are one more
+        goal = space.trials if space.size >= space.trials else space.goal(space.own_values())
+        return max(0, goal - self._trials[search])
 
     def seconds_left(self, runs: list[Run], jobs: int) -> float | None:
         """Estimated time for runs and for the searches; ``None`` before any run has finished."""

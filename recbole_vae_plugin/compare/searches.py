@@ -141,7 +141,7 @@ def run_search(
 
     space, folder = experiment.space_of(search), folder_of(results, search)
     # the results folder is locked, so that only a database elsewhere has trials of other processes
-    rules = Rules(own_values(space), count_run_time=True, exclusive=storage is None)
+    rules = Rules(space.own_values(), count_run_time=True, exclusive=storage is None)
     study = run_trials(space, folder, jobs, storage, rules)
     record = costs(search, space, experiment.spaces[search.method]["source"], study, rules)
     try:
@@ -175,7 +175,7 @@ def costs(search: SearchKey, space: Space, source: str, study: Any, rules: Any) 
 
     finished = [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
     states = [trial.state.name for trial in finished]
-    whole = len(finished) >= space.size + bool(space.outside(rules.defaults))
+    whole = len(finished) >= space.configurations(rules.defaults)
     return {
         "dataset": search.dataset,
         "method": search.method,
@@ -197,13 +197,3 @@ def costs(search: SearchKey, space: Space, source: str, study: Any, rules: Any) 
         "shown": {},
         "data_hash": study.user_attrs.get("data_hash"),
     }
-
-
-def own_values(space: Space) -> dict[str, Any]:
-    """The values that the method's own settings have for the parameters; ``None`` where they are set from the
-    data."""
-    from recbole_vae_plugin.integration.training.quick_start import config_of
-
-    config = config_of(space.run({}, "own settings", 0).settings)
-    values = {each.name: config[each.name] for each in space.parameters}
-    return json.loads(json.dumps(values, default=str))

@@ -54,7 +54,7 @@ class EnergyMeter:
 
 
 def estimated_by() -> str:
-    """What estimates, with its version, as said in tables."""
+    """What estimates, with its version, as shown in tables."""
     from importlib.metadata import version
 
     return f"CodeCarbon {version('codecarbon')}"

@@ -79,6 +79,8 @@ RULES: dict[str, Rule] = {
     "shrink": always(uniform=[0.0, 100.0]),
     "anneal_cap": always(loguniform=[0.001, 1.0]),
 }
+#: Keys that mean something else in a model: here the number of iterations.
+EXCEPTIONS = {("ADMMSLIM", "k")}
 LEARNING_RATE = always(loguniform=[0.0001, 0.01])
 
 
@@ -97,7 +99,8 @@ def proposed_parameters(model: str, settings: Mapping[str, Any]) -> tuple[Parame
     values = {**default_values(model), **settings}
     found = {"learning_rate": LEARNING_RATE(None)} if is_trained_by_gradient(model) else {}
     for key in default_values(model):
-        proposal = RULES[key](values[key]) if key in RULES else None
+        rule = None if (model, key) in EXCEPTIONS else RULES.get(key)
+        proposal = rule(values[key]) if rule else None
         if proposal is not None:
             found[key] = proposal
     return tuple(Parameter.read(key, proposal) for key, proposal in found.items())

@@ -110,10 +110,8 @@ class Search:
 
     @property
     def goal(self) -> int:
-        """The number of trials: no more than there are configurations."""
-        defaults = self.rules.defaults
-        of_their_own = defaults is not None and bool(self.space.outside(defaults))
-        return int(min(self.space.trials, self.space.size + of_their_own))
+        """The number of trials, see :meth:`~recbole_vae_plugin.tune.space.Space.goal`."""
+        return self.space.goal(self.rules.defaults)
 
     def queue_first(self) -> None:
         """Queue the defaults and, if there are no more configurations than trials, each configuration."""

@@ -292,6 +292,23 @@ class Space:
             return math.inf
         return math.prod(len(parameter.values) for parameter in self.parameters)
 
+    def own_values(self) -> dict[str, Any]:
+        """The values that the settings without any of the space's have for its parameters; ``None`` where
+        they are set from the data."""
+        from recbole_vae_plugin.integration.training.quick_start import config_of
+
+        config = config_of(self.run({}, "own settings", 0).settings)
+        values = {each.name: config[each.name] for each in self.parameters}
+        return json.loads(json.dumps(values, default=str))
+
+    def configurations(self, defaults: dict[str, Any] | None) -> float:
+        """The number of configurations. Defaults outside the space, if they are tried, are one more."""
+        return self.size + (defaults is not None and bool(self.outside(defaults)))
+
+    def goal(self, defaults: dict[str, Any] | None) -> int:
+        """The number of trials to run: no more than there are configurations."""
+        return int(min(self.trials, self.configurations(defaults)))
+
     def with_trials(self, trials: int | None) -> Space:
         """The same space with another number of trials; ``None`` keeps it."""
         return self if trials is None else replace(self, trials=integer("--trials", trials, 1))
