@@ -23,7 +23,7 @@ from recbole_vae_plugin.cli.recbole_vae import main
 from recbole_vae_plugin.compare.experiment import Experiment, SearchKey
 from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.runner import Plan
-from recbole_vae_plugin.compare.searches import budget_of, fingerprint_of, folder_of
+from recbole_vae_plugin.compare.searches import budget_of, costs, fingerprint_of, folder_of
 from recbole_vae_plugin.compare.tables import Comparison, legend
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.testing.fixtures import TEXTBOOK
@@ -417,6 +417,27 @@ class TestFirstTrial:
         trial.set_user_attr("seconds", 4.0)
         found.study.tell(trial, 0.5)
         assert found.is_late(began=0.0)
+
+    @pytest.mark.parametrize(
+        ("own", "tried", "whole", "cut"),
+        [(5, 2, True, False), (5, 1, False, True), (100, 2, False, True), (100, 3, True, False)],
+    )
+    def test_a_record_says_whether_all_was_tried_or_time_was_up(self, search, own, tried, whole, cut):
+        """Of 3, 5 and the method's own value, with ten trials and 0.001 hours."""
+        found = search(own, [3, 5])
+        for number in range(tried):
+            trial = found.propose().trial
+            trial.set_user_attr("seconds", 2.0)
+            found.study.tell(trial, 0.1 * number)
+        record = costs(SearchKey("blocks", "ItemKNN", 7), found.space, "given", found.study, found.rules)
+        assert (record["whole_space"], record["cut"]) == (whole, cut)
+        assert (record["trials"], record["search_seconds"]) == (tried, 2.0 * tried)
+
+    def test_where_only_time_is_limited_nothing_is_cut(self, search):
+        found = search(5, [3, 5, 7], trials=UNLIMITED)
+        found.study.tell(found.propose().trial, 0.5)
+        record = costs(SearchKey("blocks", "ItemKNN", 7), found.space, "given", found.study, found.rules)
+        assert not record["cut"] and not record["whole_space"]
 
 
 class TestSpaces:
