@@ -162,6 +162,12 @@ def test_the_hash_is_of_all_files_that_are_read(data):
 
     assert hash_of_data(read()) == sha256(data)
     assert hash_of_data(read(load_col=None)) == sha256(data, item)
+    features, graph, link = (data.with_suffix(f".{kind}") for kind in ("features", "kg", "link"))
+    for file in (features, graph, link):
+        file.write_text(file.suffix)
+    assert hash_of_data(read(additional_feat_suffix=["features"])) == sha256(data, features)
+    of_graph = config_of("CKE", "blocks", config_dict=config)
+    assert hash_of_data(of_graph) == sha256(data, graph, link)
     parts = [data.with_name(f"blocks.{part}.inter") for part in ("train", "valid", "test")]
     for number, part in enumerate(parts):
         part.write_text(f"user_id:token\titem_id:token\nu{number}\ti1\n")

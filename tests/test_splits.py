@@ -12,6 +12,7 @@ import yaml
 from conftest import CONFIGS
 
 from recbole_vae_plugin.datafiles.writing import SPLITS
+from recbole_vae_plugin.integration.config.checks import config_of
 from recbole_vae_plugin.integration.config.nested import check_split
 from recbole_vae_plugin.integration.config.splits import describe_split
 
@@ -143,6 +144,12 @@ class TestGlobalTime:
     def test_points_and_normalised_times_do_not_go_together(self, split):
         with pytest.raises(ValueError, match="normalize_all"):
             split(planted(), {**GT, "split": {"GT": ["2020-01-09", "2020-01-11"]}}, normalize_all=True)
+
+    @pytest.mark.parametrize("model", ["VAESplit", "Pop"])
+    def test_what_is_refused_is_refused_before_the_data_is_read(self, model):
+        evaluation = {**GT, "order": "RO"}
+        with pytest.raises(ValueError, match="eval_args.order: got 'RO'"):
+            config_of(model, "nowhere", config_dict={"eval_args": evaluation, "load_col": None})
 
 
 def test_the_last_interaction_of_a_user_is_the_last_to_the_second(split):

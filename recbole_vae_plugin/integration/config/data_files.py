@@ -11,6 +11,8 @@ from recbole_vae_plugin.system.content import hash_of_files
 
 #: Read where ``load_col`` does not say what is.
 DEFAULT_FILES = ("inter", "user", "item")
+#: Read for knowledge-aware models whatever ``load_col`` says.
+KNOWLEDGE_FILES = ("kg", "link")
 
 
 def files_of(config: Mapping[str, Any]) -> list[Path]:
@@ -22,6 +24,10 @@ def files_of(config: Mapping[str, Any]) -> list[Path]:
     folder, name = Path(config["data_path"]), config["dataset"]
     selected = config["load_col"]
     others = [kind for kind in (DEFAULT_FILES if selected is None else selected) if kind != "inter"]
+    others += [kind for kind in config["additional_feat_suffix"] or () if kind not in others]
+    # by its name: RecBole takes seconds to import
+    if getattr(config["MODEL_TYPE"], "name", None) == "KNOWLEDGE":
+        others += [kind for kind in KNOWLEDGE_FILES if kind not in others]
     parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
     files = (folder / f"{name}.{suffix}" for suffix in (*parts, *others))
     return [file for file in files if file.is_file()]
