@@ -49,7 +49,7 @@ def row(action: argparse.Action) -> str:
     value = shown_value(action)
     names = [f"{name} {value}".strip() for name in action.option_strings] or [value]
     written = ", ".join(f"`{name}`" for name in names)
-    explained = (action.help or "").replace("|", "\\|")
+    explained = (action.help or "").replace("%%", "%").replace("|", "\\|")
     return f"| {written} | {explained} |"
 
 

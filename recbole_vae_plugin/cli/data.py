@@ -29,9 +29,10 @@ examples:
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     one = commands.add_parser(
         "data",
-        help="make a data set of a CSV, Parquet or JSON Lines file",
-        description="Read interactions, say what was found and what was left out, and write RecBole's atomic "
-        "file and a config for it. Nothing is dropped silently; what cannot be read is refused by line.",
+        help="make a data set from a CSV, Parquet or JSON Lines file",
+        description="Read interactions, report what was found and what was left out, and write RecBole's "
+        "atomic file and a config for it. Nothing is dropped silently; rows that cannot be read are refused "
+        "with the file and the line.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -39,19 +40,19 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "source",
         metavar="SOURCE",
         type=Path,
-        help="text with separators or JSON Lines, also as gz, bz2, xz or zip; Parquet; or a folder of them",
+        help="delimited text or JSON Lines, also as gz, bz2, xz or zip; Parquet; or a folder of such files",
     )
-    one.add_argument("--name", help="name of the data set (default: of the source)")
+    one.add_argument("--name", help="name of the data set (default: the name of the source)")
     one.add_argument(
         "--output",
         metavar="DIR",
         type=Path,
         default=Path("dataset"),
-        help="where DIR/NAME/ is written (dataset)",
+        help="folder in which NAME/ is written (default dataset)",
     )
     one.add_argument("--replace", action="store_true", help="replace the data set if it exists")
     add_columns(
-        one.add_argument_group("columns", "names, or numbers from 1; by default found by usual names")
+        one.add_argument_group("columns", "names, or numbers from 1; by default detected by common names")
     )
     add_reading(one.add_argument_group("reading"))
     add_filters(one.add_argument_group("what is left out"))
@@ -59,44 +60,51 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def add_columns(group: argparse._ArgumentGroup) -> None:
-    for role, also in (("user", ""), ("item", ""), ("rating", "; none: do not use"), ("timestamp", "; none")):
+    for role, also in (
+        ("user", ""),
+        ("item", ""),
+        ("rating", "; none: do not use"),
+        ("timestamp", "; none: do not use"),
+    ):
         group.add_argument(f"--{role}", metavar="COLUMN", help=f"column of the {role}{also}")
 
 
 def add_reading(group: argparse._ArgumentGroup) -> None:
     yes_or_no = argparse.BooleanOptionalAction
-    group.add_argument("--separator", metavar="S", help=r"such as , or \t or ::")
+    group.add_argument("--separator", metavar="S", help=r"separator between values, such as , or \t or ::")
     group.add_argument("--header", action=yes_or_no, help="whether the first line names the columns")
     group.add_argument("--quotes", action=yes_or_no, help="whether values may be quoted (default yes)")
-    group.add_argument("--encoding", help="of text (default utf-8, or by the byte-order mark)")
+    group.add_argument("--encoding", help="encoding of text (default utf-8, or that of the byte-order mark)")
     group.add_argument(
         "--time-format",
         metavar="F",
-        help="seconds, milliseconds, microseconds, nanoseconds, iso, or a pattern such as %%d.%%m.%%Y",
+        help="how times are written: seconds, milliseconds, microseconds, nanoseconds, iso, or a pattern such "
+        "as %%d.%%m.%%Y",
     )
 
 
 def add_filters(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--missing", choices=["drop", "error"], default="drop", help="rows without a value (default drop)"
+        "--missing",
+        choices=["drop", "error"],
+        default="drop",
+        help="what to do with rows without a value (default drop)",
     )
     group.add_argument(
         "--duplicates",
         choices=["keep", "first", "last", "error"],
         default="last",
-        help="of interactions of a user with the same item, by time (default last)",
+        help="which of a user's interactions with the same item to keep, by time (default last)",
     )
-    group.add_argument("--min-rating", metavar="X", type=float, help="the least rating of an interaction")
-    group.add_argument("--k-core", metavar="N", type=int, help="--min-user N --min-item N")
-    group.add_argument("--min-user", metavar="N", type=int, help="the least number of interactions of a user")
-    group.add_argument(
-        "--min-item", metavar="N", type=int, help="the least number of interactions of an item"
-    )
+    group.add_argument("--min-rating", metavar="X", type=float, help="minimum rating of an interaction")
+    group.add_argument("--k-core", metavar="N", type=int, help="the same as --min-user N --min-item N")
+    group.add_argument("--min-user", metavar="N", type=int, help="minimum number of interactions of a user")
+    group.add_argument("--min-item", metavar="N", type=int, help="minimum number of interactions of an item")
     group.add_argument(
         "--split",
         choices=["random", "leave-one-out", "user-time", "global-time", "held-out"],
         default="random",
-        help="the split in the config (default random); docs/splits.md",
+        help="the split in the config (default random); see docs/splits.md",
     )
 
 

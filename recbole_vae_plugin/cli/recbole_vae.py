@@ -222,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
         "--datasets",
         nargs="+",
         metavar="FILE",
-        help="configs of data sets, in place of the experiment's; they are added to its name",
+        help="configs of data sets to use instead of the experiment's; their names are appended to its name",
     )
     one.add_argument("--results", metavar="DIR", help="folder for the results (default results/NAME)")
     one.add_argument("--jobs", type=int, default=1, metavar="N", help="runs in parallel (default 1)")

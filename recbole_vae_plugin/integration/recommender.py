@@ -43,15 +43,18 @@ class RunDefaults:
         "The number of users in a training batch; ~: 1 / 25 of the users, between 250 and 500.",
     )
     epochs: int | None = setting(
-        None, CheckedByRecBole("int"), "The maximum number of training epochs; ~: those of 6,000 steps."
+        None,
+        CheckedByRecBole("int"),
+        "The maximum number of training epochs; ~: as many as 6,000 steps take.",
     )
     eval_step: int | None = setting(
-        None, CheckedByRecBole("int"), "The epochs between two validations; ~: those of 50 steps."
+        None, CheckedByRecBole("int"), "The number of epochs between two validations; ~: those in 50 steps."
     )
     stopping_step: int | None = setting(
         None,
         CheckedByRecBole("int"),
-        "The validations without improvement that are tolerated; ~: those of 400 steps, at least two.",
+        "The number of validations without improvement that are tolerated; ~: those in 400 steps, at "
+        "least two.",
     )
     eval_batch_size: int = setting(
         4096,

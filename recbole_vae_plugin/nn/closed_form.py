@@ -132,7 +132,7 @@ class ClosedForm(nn.Module):
         interval: int = setting(
             4,
             Integer(1),
-            "With 'closed_form': the decoder is solved every so many steps.",
+            "With 'closed_form': the number of steps after which the decoder is solved again.",
             key="decoder_interval",
         )
 

@@ -41,23 +41,23 @@ class RidgeSettings(LinearBranch.Settings):
     user_power: float = setting(
         0.5,
         Number(0),
-        "With a linear branch: users are weighted by the lengths of their histories to the minus this power; "
-        "0: equally.",
+        "With a linear branch: each user's weight is the length of their history to the power of minus this "
+        "value; 0: equal weights.",
         key="linear_user_power",
     )
     item_power: float = setting(
         0.15,
         Number(0),
-        "With a linear branch: what item i adds to item j's score is multiplied by (n_i / n_j)^power, with n "
-        "the number of users (DAN); 0: not at all.",
+        "With a linear branch: the contribution of item i to the score of item j is multiplied by "
+        "(n_i / n_j)^power, where n is the number of users of an item (DAN); 0: no effect.",
         key="linear_item_power",
         before=0.0,
     )
     max_diagonal: float = setting(
         0.0,
         Number(0),
-        "With a linear branch: how large an item's weight for itself may be when others' are fitted (RLAE); "
-        "0: it is 0; 1: as large as it comes.",
+        "With a linear branch: the upper bound on an item's weight for itself while the other weights are "
+        "fitted (RLAE); 0: it is 0; 1: no bound.",
         key="linear_max_diagonal",
     )
 

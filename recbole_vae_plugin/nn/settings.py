@@ -66,7 +66,7 @@ class Settings:
         "gradient",
         OneOf(DECODERS),
         "How the decoder is trained: by gradients; or, with loss_type MSE and decoder_hidden_size [], in "
-        "closed form, at a cost of a step that does not grow with the catalogue",
+        "closed form, where the cost of a step does not grow with the catalogue",
     )
     ema_decay: float = setting(
         0.95,
@@ -157,8 +157,8 @@ class KLSettings:
     anneal_cap: float = setting(
         None,
         Optional(Number(0)),
-        "The maximum weight of the KL term; ~: 7e-4 (with MSE 1.6e-4) of the loss of the null model, whose "
-        "scores are the same for all users.",
+        "The maximum weight of the KL term; ~: 7e-4 (with MSE 1.6e-4) times the loss of the null model, "
+        "whose scores are the same for all users.",
         before=0.2,
     )
     total_anneal_steps: int | None = setting(

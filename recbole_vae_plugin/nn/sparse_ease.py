@@ -66,8 +66,8 @@ class SparseEASE(LinearBranch):
         neighbors: int = setting(
             100,
             Integer(1),
-            "With 'sparse_ease': the number of items that an item is predicted from, those most correlated "
-            "with it; 8 bytes each.",
+            "With 'sparse_ease': the number of items from which each item is predicted, those most "
+            "correlated with it; each takes 8 bytes.",
             key="linear_neighbors",
         )
 

@@ -148,8 +148,8 @@ def split_by_global_time(patch: Patch, dataset: ModuleType) -> None:
     after=("split_by_global_time",),
 )
 def order_by_exact_times(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole orders interactions by time in float32, in which those of about two minutes have the same time:
-    which of them is the last is left to the order of the file."""
+    """RecBole orders interactions by time in float32, in which times up to about two minutes apart are equal:
+    which of these interactions comes last depends on the order of the file."""
 
     @patch.wrap("Dataset.build")
     def order_and_build(build: Callable[..., list[Dataset]], self: Any) -> list[Dataset]:

@@ -76,7 +76,7 @@ def warnings_about(config: Config, parts: list[Dataset]) -> list[str]:
     after=("refuse_parts_that_came_out_empty",),
 )
 def say_what_a_split_leaks(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole does not say where a split lets training know the future, or where parts overlap."""
+    """RecBole does not warn if a split lets training see the future, or if parts overlap."""
 
     @patch.wrap("data_preparation")
     def prepare_and_warn(data_preparation: Callable[..., Any], config: Config, dataset: Dataset) -> Any:

@@ -45,8 +45,8 @@ def refuse_empty_parts(config: Mapping[str, Any], valid: Any, test: Any) -> None
     after=("refuse_lists_longer_than_the_catalogue",),
 )
 def refuse_parts_that_came_out_empty(patch: Patch, data_utils: ModuleType) -> None:
-    """Where too little data leaves no validation part RecBole trains without early stopping, and where it
-    leaves no test part the result is None, both without a word."""
+    """If there is too little data for a validation part, RecBole trains without early stopping, and if there
+    is too little for a test part, the result is None, both without a warning."""
 
     @patch.wrap("data_preparation")
     def prepare_what_was_asked_for(data_preparation: Callable, config: Any, dataset: Any) -> tuple:

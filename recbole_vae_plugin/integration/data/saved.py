@@ -128,7 +128,7 @@ def save_datasets_atomically_on_first_rank(patch: Patch, dataset: ModuleType) ->
     after=("keep_generators_when_saving_dataloaders",),
 )
 def use_saved_data_only_if_current(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole compares some of the settings, and no files."""
+    """RecBole reuses saved data after comparing only some of the settings, and no files."""
 
     @patch.wrap("create_dataset")
     def create_current_dataset(create: Callable[..., Dataset], config: Config) -> Dataset:

@@ -138,7 +138,7 @@ def create_folders_without_races(patch: Patch, utils: ModuleType) -> None:
 
 @repair("recbole.utils.logger", replaces={"init_logger": "f46a8717"})
 def log_on_first_rank_only(patch: Patch, logger: ModuleType) -> None:
-    """Each of RecBole's other ranks leaves an empty log file."""
+    """On every rank but the first, RecBole leaves an empty log file."""
 
     @patch.wrap("init_logger")
     def init_logger_of_rank(init_logger: Callable[..., None], config: Config) -> None:

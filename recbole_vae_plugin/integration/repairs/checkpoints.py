@@ -21,7 +21,7 @@ from recbole_vae_plugin.system.atomic import replacing
     },
 )
 def save_checkpoints_whole(patch: Patch, trainer: ModuleType) -> None:
-    """RecBole writes over the last checkpoint: a run that is killed meanwhile leaves half of one."""
+    """RecBole overwrites the last checkpoint in place: a run that is killed meanwhile leaves half a file."""
     torch = trainer.torch
 
     def save_whole(state: dict[str, Any], file: str, **options: Any) -> None:

@@ -55,7 +55,7 @@ FILTERS = (
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._reset_index": "b0db92c7"})
 def name_filters_that_leave_nothing(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole says that some feature is empty, but not which filters have left nothing."""
+    """RecBole says that some feature is empty, but not which filters left it empty."""
 
     @patch.wrap("Dataset._reset_index")
     def reset_or_explain(reset_index: Callable[..., None], self: Dataset) -> None:
@@ -71,8 +71,8 @@ def name_filters_that_leave_nothing(patch: Patch, dataset: ModuleType) -> None:
 
 @repair("recbole.data.dataset.dataset", replaces={"Dataset._filter_nan_user_or_item": "d74ddc83"})
 def drop_only_rows_without_ids(patch: Patch, dataset: ModuleType) -> None:
-    """RecBole drops rows without a user, and then rows without an item by their former positions: the wrong
-    rows, if rows before them have been dropped."""
+    """RecBole drops rows without a user, and then rows without an item by their former positions, which are
+    the wrong rows if rows before them have been dropped."""
 
     def filter_nan_user_or_item(self: Dataset) -> None:
         for field, name in zip([self.uid_field, self.iid_field], ["user", "item"]):

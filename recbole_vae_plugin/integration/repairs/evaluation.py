@@ -40,8 +40,8 @@ def collect_popularity_counters(patch: Patch, collector: ModuleType) -> None:
 
 @repair("recbole.trainer.trainer", replaces={"TraditionalTrainer.__init__": "9cffedfe"})
 def validate_after_the_only_epoch(patch: Patch, trainer: ModuleType) -> None:
-    """Pop, ItemKNN, EASE and the like have one epoch whatever `epochs` says, and with an `eval_step` above 1,
-    as a comparison may set it for all its methods, they would never be validated."""
+    """Pop, ItemKNN, EASE and the like train for one epoch whatever `epochs` says; with an `eval_step` above
+    1, which a comparison may set for all its methods, they would never be validated."""
 
     @patch.wrap("TraditionalTrainer.__init__")
     def init_with_a_validation(init: Callable[..., None], self: Any, *args: Any, **kwargs: Any) -> None:
@@ -68,7 +68,7 @@ def refuse_nan_and_infinite_scores(patch: Patch, collector: ModuleType) -> None:
     replaces={"Trainer._valid_epoch": "6236c4cc", "DecisionTreeTrainer._valid_epoch": "93700d0d"},
 )
 def refuse_validations_that_are_no_numbers(patch: Patch, trainer: ModuleType) -> None:
-    """RecBole's early stopping finds no score better or worse than NaN, and saves no checkpoint."""
+    """To RecBole's early stopping, no score is better or worse than NaN, so it saves no checkpoint."""
 
     def validate_to_a_number(validate: Callable, self: Any, *args: Any, **kwargs: Any) -> tuple[float, dict]:
         from recbole_vae_plugin.nn.finite import check_quality
@@ -137,7 +137,7 @@ def check_lists(config: Config, dataset: Dataset) -> None:
 
 @repair("recbole.data.utils", replaces={"data_preparation": "1a72de92"})
 def refuse_lists_longer_than_the_catalogue(patch: Patch, data_utils: ModuleType) -> None:
-    """RecBole fails only after training if a list is to be longer than the catalogue."""
+    """If `topk` is larger than the catalogue, RecBole fails only after training."""
 
     @patch.wrap("data_preparation")
     def prepare_if_long_enough(data_preparation: Callable[..., Any], config: Config, dataset: Dataset) -> Any:

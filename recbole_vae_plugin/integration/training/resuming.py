@@ -47,7 +47,7 @@ def resume_if_configured(trainer: Any) -> None:
 
 @extension("recbole.trainer.trainer", replaces={"Trainer.fit": "4a3cbb46"})
 def resume_from_the_config(patch: Patch, trainer: ModuleType) -> None:
-    """RecBole's trainers can resume from a checkpoint, but none of its commands can make them."""
+    """RecBole's trainers can resume from a checkpoint, but none of its commands has an option for it."""
 
     @patch.wrap("Trainer.fit")
     def fit_from_checkpoint(fit: Callable[..., Any], self: Trainer, *args: Any, **kwargs: Any) -> Any:
