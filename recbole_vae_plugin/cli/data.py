@@ -78,8 +78,8 @@ def add_reading(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--time-format",
         metavar="F",
-        help="how times are written: seconds, milliseconds, microseconds, nanoseconds, iso, or a pattern such "
-        "as %%d.%%m.%%Y",
+        help="how times are written: seconds, milliseconds, microseconds, nanoseconds, iso, or a pattern "
+        "such as %%d.%%m.%%Y",
     )
 
 
