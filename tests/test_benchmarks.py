@@ -61,7 +61,7 @@ def test_speed_benchmark_measures_all_contestants():
 
 @pytest.mark.slow
 def test_parallel_benchmark_says_where_the_second_process_goes():
-    short = ["--rounds", "1", "--epochs", "2", "--trials", "2", "--trial-epochs", "6"]
+    short = ["--rounds", "1", "--epochs", "2", "--trials", "2", "--trial-epochs", "2"]
     found = benchmark("parallel.py", "--dataset", "small-shape", *short)
     assert all(seconds[0] > 0 for seconds in found["training"].values())
     assert found["lost"]["exchange of gradients"] > 0

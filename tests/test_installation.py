@@ -160,7 +160,7 @@ def shortened(command: str, folder: Path) -> str | None:
     if " compare " in command:
         return f"{command} --only Pop VAESplit"
     if " tune " in command:
-        return f"{command} --trials 2"
+        return f"{command} --trials 1"
     newest = max((folder / "saved").glob("VAESplit-*.pth"), key=os.path.getmtime, default=Path())
     return re.sub(r"saved/VAESplit-\S+", f"saved/{newest.name}", command)
 

@@ -98,7 +98,7 @@ class TestSearch:
         found = run_recbole(config_file_list=["found/best.yaml"], config_dict=quiet)["test_result"]
         assert found == {metric: round(value, 4) for metric, value in expected.items()}
 
-    def test_no_test_data_is_looked_at_before_the_search_is_over(self, space, monkeypatch):
+    def test_no_test_data_is_looked_at_before_the_search_is_over(self, space, monkeypatch, spawned_workers):
         # any look at test data in a trial's process ends it
         Path("sitecustomize.py").write_text(
             "import recbole_vae_plugin.integration.data.loaders as data, os, pathlib\n"
@@ -161,7 +161,7 @@ class TestSearch:
 
 
 class TestInterruption:
-    def test_killed_it_goes_on_and_repeats_nothing(self, space):
+    def test_killed_it_goes_on_and_repeats_nothing(self, space, monkeypatch):
         space(trials=6, settings={**SETTINGS, "epochs": 30})
         process = subprocess.Popen([*COMMAND, "--results", "found"], start_new_session=True)
         end = monotonic() + 120
@@ -170,6 +170,8 @@ class TestInterruption:
             sleep(0.1)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        monkeypatch.setattr(heartbeat, "GRACE_SECONDS", 5)
+        monkeypatch.setattr(heartbeat, "INTERVAL_SECONDS", 1)
         before = {file: file.stat().st_mtime_ns for file in Path("found/trials").glob("**/result.json")}
         abandoned = values_of_trials("RUNNING")
         assert main(["tune", "small.yaml", "--results", "found"]) == 0

@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from recbole_vae_plugin.system.atomic import partial_of
 
 #: Seconds that a process may take to exit after it has closed its connection.
 EXIT_TIMEOUT = 5
+#: Importing torch and RecBole takes seconds. On Linux, one process does it and forks each worker; it computes
+#: nothing, so that it holds no GPU. Elsewhere, libraries of the system do not survive a fork.
+START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 
 
 class WorkerProcess:
@@ -33,14 +37,16 @@ class WorkerProcess:
     """
 
     def __init__(self, folder: Path, cache: Path | None, threads: int, options: dict[str, Any]) -> None:
-        context = multiprocessing.get_context("spawn")
+        context: Any = multiprocessing.get_context(START_METHOD)
+        if START_METHOD == "forkserver":
+            context.set_forkserver_preload(["recbole_vae_plugin.runs.preload"])
         self.connection, child_end = context.Pipe()
         self.busy = False
         self.last_run: Run | None = None
         self._folder = folder
         # where the files are while the run is in progress
         self._partial = folder
-        arguments = (child_end, os.getpid(), folder, cache, threads, options)
+        arguments = (child_end, dict(os.environ), folder, cache, threads, options)
         self._process = context.Process(target=execute_runs, args=arguments, daemon=True)
         self._process.start()
         child_end.close()

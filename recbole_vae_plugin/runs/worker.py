@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -9,7 +10,6 @@ import sys
 import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 from recbole_vae_plugin.runs.files import LOG, EpochRow
@@ -18,7 +18,7 @@ from recbole_vae_plugin.system.processors import limit_threads
 
 def execute_runs(
     connection: Connection,
-    parent: int,
+    environment: dict[str, str],
     folder: Path,
     cache: Path | None,
     threads: int,
@@ -29,7 +29,7 @@ def execute_runs(
 
     Args:
         connection: to the parent, which answers each epoch with whether to continue.
-        parent: its process id.
+        environment: the parent's environment variables; the fork server has those of its own start.
         folder: of all runs.
         cache: see ``PreparedData``.
         threads: for torch and BLAS.
@@ -37,10 +37,12 @@ def execute_runs(
     """
     # Ctrl-C reaches the whole process group; the parent stops its workers itself
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent(parent)
+    exit_with_parent()
+    os.environ.clear()
+    os.environ.update(environment)
     # RecBole's Config parses sys.argv
     sys.argv = sys.argv[:1]
-    import recbole_vae_plugin  # noqa: F401  registers the models
+    import recbole_vae_plugin.runs.preload  # noqa: F401
     from recbole_vae_plugin.integration.data.prepared import PreparedData
     from recbole_vae_plugin.runs.execution import Stopped, execute
 
@@ -88,15 +90,13 @@ def report_epoch(connection: Connection, row: EpochRow) -> bool:
         os._exit(1)
 
 
-def exit_with_parent(parent: int) -> None:
-    """Exit soon after the parent has gone.
-
-    The parent passes its own id, so this holds even if it was killed before this process began to watch.
-    """
+def exit_with_parent() -> None:
+    """Exit as soon as the process that started this one has gone, even if it was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "only a worker process has one"
 
     def watch() -> None:
-        while os.getppid() == parent:
-            sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,5 @@
+"""What a run imports; the fork server of the workers imports this module once, for all of them."""
+
+import recbole_vae_plugin  # registers the models
+import recbole_vae_plugin.integration.data.prepared
+import recbole_vae_plugin.runs.execution  # noqa: F401
