@@ -35,6 +35,7 @@ def test_linear_benchmark_measures_a_catalogue_that_is_generated():
         assert all(figures[name] > 0 for name in ("fit, s", "peak, MiB", "scoring a user, ms"))
 
 
+@pytest.mark.slow
 def test_serving_benchmark_measures_both_ways():
     found = benchmark("serving.py", "--datasets", "ml-100k", "--calls", "5", "--batch", "20")["ml-100k"]
     assert set(found) == {"Recommender.recommend", "full_sort_topk"}

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 MODELS = ["BPR", "EASE", "LightGCN", "MultiVAE", "RecVAE", "Pop", "ItemKNN"]
 
 #: What a bare RecBole needs to run at all on current libraries, done by hand. A library
@@ -48,6 +50,7 @@ def results_of(code: str, settings: dict, **environment):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_unchanged_results(settings):
     del settings["mlp_hidden_size"], settings["latent_dimension"]
     settings["epochs"] = 2

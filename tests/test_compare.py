@@ -219,6 +219,7 @@ class TestInterruption:
         assert not any(folder.exists() for folder in left)
         assert not list(Path("some").glob("**/*.partial"))
 
+    @pytest.mark.slow
     def test_workers_do_not_outlive_a_runner_that_is_killed(self, experiment):
         import psutil
 
@@ -261,6 +262,7 @@ class TestInterruption:
         assert main(["compare", str(file), "--results", "kept"]) == 2
         assert "has run with other settings" in capsys.readouterr().err
 
+    @pytest.mark.slow
     def test_a_worker_that_dies_is_a_failure_of_its_run_alone(self, experiment, monkeypatch, spawned_workers):
         file = experiment(seeds={"split": 7, "model": 1})
         Path("sitecustomize.py").write_text(

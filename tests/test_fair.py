@@ -107,6 +107,7 @@ def study_of(folder: Path, method: str) -> optuna.Study:
     return optuna.load_study(study_name=f"fair/blocks/{method}/split-2020", storage=f"sqlite:///{file}")
 
 
+@pytest.mark.slow
 class TestFairQuick:
     def test_killed_twice_it_ends_with_table_verdicts_and_page(self, fair):
         folder, before, same = fair

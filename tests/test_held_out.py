@@ -262,7 +262,13 @@ def test_results_on_ml_1m_are_those_computed_by_hand(settings):
     assert_evaluation_is_right(run)
 
 
-@pytest.mark.parametrize("model", EVERY)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(model, marks=pytest.mark.slow if model in ("RecVAE", "MacridVAE") else ())
+        for model in EVERY
+    ],
+)
 def test_planted_blocks_are_found_for_held_out_users(hold_out, model):
     """The items to be found are those of a user's block, which the fold-in tells."""
     run = hold_out(model, epochs=30, learning_rate=0.01, metrics=["CappedRecall", "NDCG"])

@@ -11,6 +11,8 @@ from conftest import CONFIGS
 from recbole_vae_plugin.settings.model_registry import MODELS
 
 VARIANTS = sorted((CONFIGS / "models").glob("*.yaml"))
+#: One of each head and of each likelihood; the others are slow tests.
+SOME = ("vae-split", "multi-vae-twin", "dae", "logistic-vae-split")
 SETTINGS = {"show_progress": False, "state": "ERROR", "seed": 2020}
 
 
@@ -33,7 +35,13 @@ def test_nine_variants_are_shipped():
     assert len(VARIANTS) == 9
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(file, id=file.stem, marks=() if file.stem in SOME else pytest.mark.slow)
+        for file in VARIANTS
+    ],
+)
 def test_each_variant_beats_popularity_by_half(variant, popularity):
     # one learning rate that every variant learns from in a few epochs
     found = run(variant, epochs=20, eval_step=20, learning_rate=0.005, train_batch_size=100)
@@ -48,6 +56,7 @@ def test_shipped_files_hold_only_known_keys(file):
     assert set(content) <= known_keys(content.get("model", next(iter(MODELS))))
 
 
+@pytest.mark.slow
 def test_sampled_evaluation():
     full = run(model="VAESplit", epochs=5)["test_result"]
     for mode in ("uni100", "pop100"):

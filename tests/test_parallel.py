@@ -266,7 +266,8 @@ class TestCommand:
         assert len(result_lines(first.stdout + first.stderr)) == 1
         assert not list(Path("machine1").glob("saved/*.pth"))
 
-    @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.slow), 1])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("victim", [0, 1])
     def test_a_rank_that_is_killed_ends_the_run(self, arguments, victim):
         command = [*RUN, *arguments, "--nproc=2", "--epochs=100000", "--stopping_step=100000"]
         with open("output", "w") as output:

@@ -31,6 +31,7 @@ def without(*names: str) -> dict[str, str]:
 
 
 @affinity
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["affinity", "quota"])
 def test_compare_gives_a_run_the_threads_that_it_may_use(limit, blocks_path):
     Path("one.yaml").write_text(

@@ -27,7 +27,16 @@ WITHOUT = {
 }
 
 
-@pytest.mark.parametrize("first", ["import recbole.quick_start", "import recbole_vae_plugin", "import torch"])
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import recbole.quick_start",
+        *(
+            pytest.param(first, marks=pytest.mark.slow)
+            for first in ("import recbole_vae_plugin", "import torch")
+        ),
+    ],
+)
 @pytest.mark.parametrize("without", WITHOUT.values(), ids=WITHOUT.keys())
 def test_quick_start_imports_without_ray(first, without):
     code = (

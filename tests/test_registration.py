@@ -182,11 +182,16 @@ print(json.dumps(trainer.evaluate(test, load_best_model=False)))
         "first_import",
         [
             "import recbole_vae_plugin, recbole",
-            "import recbole.data.utils, recbole_vae_plugin",
             "from recbole.config import Config",
-            "from recbole.data import create_dataset",
-            "from recbole.trainer import Trainer",
-            "import recbole_vae_plugin.integration.training.trainer",
+            *(
+                pytest.param(first, marks=pytest.mark.slow)
+                for first in (
+                    "import recbole.data.utils, recbole_vae_plugin",
+                    "from recbole.data import create_dataset",
+                    "from recbole.trainer import Trainer",
+                    "import recbole_vae_plugin.integration.training.trainer",
+                )
+            ),
         ],
     )
     def test_the_order_of_imports_does_not_matter(self, settings, first_import):

@@ -102,8 +102,8 @@ def test_without_a_finished_run_there_is_no_page(comparison):
     assert not Path("none.html").exists()
 
 
-@pytest.fixture
-def browser(tmp_path):
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
     """Chromium without a window."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
     programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
@@ -117,7 +117,7 @@ def browser(tmp_path):
         "--disable-gpu",
         "--disable-background-networking",
         "--window-size=1200,900",
-        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})

@@ -103,6 +103,7 @@ def test_killed_five_times_it_equals_the_uninterrupted_run(write_settings, attem
     assert_equal(weights_in("straight"), newest_in("killed"))
 
 
+@pytest.mark.slow
 def test_a_model_of_recbole_goes_on(write_settings):
     write_settings()
     logs = []

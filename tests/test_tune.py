@@ -140,6 +140,7 @@ class TestSearch:
         assert len(scores) == 2
         assert trials("found")["valid"].tolist() == [pytest.approx(sum(scores) / 2)]
 
+    @pytest.mark.slow
     def test_pruning_saves_epochs_and_keeps_the_best(self, space):
         # one configuration after the other, ten that cannot learn among them
         rates = [0.03, 0.02, 0.04, 0.05, 0.01, *(1e-7 * step for step in range(1, 11))]
@@ -161,6 +162,7 @@ class TestSearch:
 
 
 class TestInterruption:
+    @pytest.mark.slow
     def test_killed_it_goes_on_and_repeats_nothing(self, space, monkeypatch):
         space(trials=6, settings={**SETTINGS, "epochs": 30})
         process = subprocess.Popen([*COMMAND, "--results", "found"], start_new_session=True)
@@ -180,6 +182,7 @@ class TestInterruption:
         assert abandoned and all(values in values_of_trials("COMPLETE", "PRUNED") for values in abandoned)
         assert all(file.stat().st_mtime_ns == time for file, time in before.items())
 
+    @pytest.mark.slow
     def test_a_process_whose_clock_is_wrong_keeps_its_trial(self, space):
         space(trials=2, settings={**SETTINGS, "epochs": 60, "stopping_step": 60}, warm_up_epochs=60)
         Path("late").mkdir()
@@ -219,6 +222,7 @@ class TestInterruption:
         assert main(["tune", file, "--results", "found"]) == 0
         assert len(values_of_trials("COMPLETE")) == 2 and interrupted in values_of_trials("COMPLETE")
 
+    @pytest.mark.slow
     def test_two_processes_share_the_trials_without_repeats(self, space):
         space(trials=6, parameters={"dropout_prob": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
         processes = [subprocess.Popen([*COMMAND, "--results", "found"]) for _ in range(2)]
