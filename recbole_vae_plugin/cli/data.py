@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import math
 import re
 import shlex
 import sys
@@ -199,12 +201,15 @@ def text_options(options: argparse.Namespace, named: Iterable[str | None]) -> Te
         refuse(
             "--separator", separator, r"characters other than quotation marks and line ends, such as , or \t"
         )
+    encoding = options.encoding
     try:
-        "".encode(options.encoding or "utf-8")
-    except LookupError:
-        refuse("--encoding", options.encoding, "an encoding that Python knows, such as utf-8 or latin-1")
+        if encoding is not None and codecs.lookup(encoding).name == "utf-8":
+            encoding = "utf-8-sig"  # which takes it without the mark, too
+        "a".encode(encoding or "utf-8")
+    except (LookupError, UnicodeError):
+        refuse("--encoding", encoding, "an encoding that Python knows, such as utf-8 or latin-1")
     names = tuple(name for name in named if name is not None and not name.isdecimal())
-    return TextOptions(separator, options.header, options.quotes, options.encoding, names)
+    return TextOptions(separator, options.header, options.quotes, encoding, names)
 
 
 def filters_of(options: argparse.Namespace) -> Filters:
@@ -215,6 +220,8 @@ def filters_of(options: argparse.Namespace) -> Filters:
     """
     from recbole_vae_plugin.datafiles.filters import Filters
 
+    if options.min_rating is not None and not math.isfinite(options.min_rating):
+        refuse("--min-rating", options.min_rating, "a finite number")
     least = {}
     for option in ("k_core", "min_user", "min_item"):
         value = getattr(options, option)

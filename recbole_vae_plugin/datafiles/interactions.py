@@ -184,6 +184,12 @@ def read_interactions(
                 roles = chosen.keys()
                 first = {role: reader.names[place] for role, place in chosen.items()} if reader.names else {}
                 columns = describe_columns(chosen, reader.names) + describe_others(chosen, reader.names)
+            if paths and (reader.names is None) != (not first):
+                has, had = ("no header", "one") if reader.names is None else ("a header", "none")
+                raise Refused(
+                    f"{file.path}: has {has}, {paths[0]} has {had}; all files must have the same "
+                    "columns: give --header or --no-header"
+                )
             header = reader.names or []
             for role, place in chosen.items() if header and first else ():
                 if plain(name := header[place]) != plain(first.get(role, name)):

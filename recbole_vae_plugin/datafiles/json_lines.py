@@ -12,8 +12,6 @@ from recbole_vae_plugin.datafiles.opening import SourceFile
 from recbole_vae_plugin.datafiles.text import decoded_lines, encoding_of, opened_lines
 from recbole_vae_plugin.settings.validation import Refused
 
-#: Objects by which the keys are found.
-SAMPLE_OBJECTS = 100
 KINDS: dict[type, str] = {dict: "an object", list: "an array"}
 
 
@@ -27,8 +25,10 @@ class JsonReader:
     def __init__(self, file: SourceFile, encoding: str | None = None) -> None:
         self.file, self.encoding = file, encoding or encoding_of(file)
         with opened_lines(file, self.encoding) as lines:
-            sample = islice(self._objects(lines), SAMPLE_OBJECTS)
-            found: dict[str, None] = dict.fromkeys(key for _, entry in sample for key in entry)
+            # all of them: a key may be missing from the first objects
+            found: dict[str, None] = {}
+            for _, entry in self._objects(lines):
+                found |= dict.fromkeys(entry)
         self.names = list(found)
         self.width = len(found)
 
@@ -52,7 +52,9 @@ class JsonReader:
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+                entry = json.loads(
+                    line, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=unique
+                )
             except (ValueError, RecursionError) as problem:
                 hint = "; allowed: JSON Lines, one object a line" if number == 1 else ""
                 raise Refused(f"{self.file.path}, line {number}: is not JSON ({problem}){hint}") from problem
@@ -65,3 +67,13 @@ class JsonReader:
                 if isinstance(value, bool):
                     entry[key] = str(value).lower()
             yield number, entry
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, which has each key once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice} is there twice")
+    return found

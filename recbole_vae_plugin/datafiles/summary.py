@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from time import time
 
 import numpy as np
 
 from recbole_vae_plugin.datafiles.interactions import Interactions, Read
+
+#: Earlier and later times are probably counted in another unit.
+SECONDS_OF_1973, A_DAY = 1e8, 86400
 
 
 def summary_rows(read: Read, left: Interactions, dropped: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -50,7 +54,11 @@ def as_date(seconds: float) -> str:
 
 def warnings_of(read: Read, left: Interactions) -> Iterator[str]:
     """What may be wrong with data that can be read."""
-    if left.times is not None and 0 < left.times.max() < 1e8:
+    if (
+        left.times is not None
+        and not SECONDS_OF_1973 <= left.times.max() <= time() + A_DAY
+        and left.times.any()
+    ):
         yield (
             f"the latest timestamp is {as_date(left.times.max())}: if they are not {read.time_form}, give "
             "--time-format"
@@ -59,7 +67,7 @@ def warnings_of(read: Read, left: Interactions) -> Iterator[str]:
         yield f"{read.spaces:,} ids have a space at an end; they are kept as they are written"
     n_users = len(np.unique(left.users))
     if n_users < 10:
-        yield f"only {n_users} user(s): no model can be evaluated"
+        yield f"there are only {n_users} users: no model can be evaluated"
 
 
 def as_table(rows: list[tuple[str, str]]) -> str:

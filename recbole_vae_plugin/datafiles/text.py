@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, NoReturn, cast
 
+import pandas as pd
+
 from recbole_vae_plugin.datafiles.chunks import CHUNK_ROWS, Chunk, texts
 from recbole_vae_plugin.datafiles.columns import USUAL_NAMES, looks_like_value, plain
-from recbole_vae_plugin.datafiles.opening import SourceFile
+from recbole_vae_plugin.datafiles.opening import SourceFile, suffix_of
 from recbole_vae_plugin.settings.validation import Refused
 
-#: In groups: those that are hardly ever part of a value, those that may be, and the space, which also stands
-#: around other separators.
-SEPARATORS = (("\t",), ("::",), (";", "|", ","), (" ",))
+#: In groups: one that is hardly ever part of a value, and those that may be. A space also stands around them.
+SEPARATORS = (("\t",), ("::", ";", "|", ","))
 NAMES_OF_SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
 #: Lines by which the separator is found.
 SAMPLE_LINES = 50
+#: Bytes that are decoded at a time in the search for a fault.
+BLOCK = 2**16
 #: The longest value in characters; csv's own limit is shorter than many a review.
 csv.field_size_limit(2**31 - 1)
 
@@ -53,18 +56,26 @@ class TextReader:
     def __init__(self, file: SourceFile, options: TextOptions) -> None:
         self.file = file
         self.encoding = options.encoding or encoding_of(file)
-        self.quotes = file.path.suffix != ".inter" if options.quotes is None else options.quotes
+        self.quotes = suffix_of(file.path) != ".inter" if options.quotes is None else options.quotes
         with self._lines() as lines:
             sample = list(islice(lines, SAMPLE_LINES))
+        self._sample_is_cut = len(sample) == SAMPLE_LINES
+        first_line = next((number for number, line in enumerate(sample, 1) if line.strip()), 1)
+        self.place = f"{file.path}, line {first_line}"
         self.separator = options.separator or self._find_separator([line for line in sample if line.strip()])
         first = self._first_row()
         self.width = len(first)
         if self.width == 1:
             raise Refused(
-                f"{file.path}, line 1: {first[0]!r} is one value, separated by {self.separator!r}; "
+                f"{self.place}: {first[0]!r} is one value, separated by {self.separator!r}; "
                 "give another --separator"
             )
-        header = is_header(first, options, f"{file.path}, line 1") if first else False
+        if self.separator == " " and "" in first:
+            raise Refused(
+                f"{self.place}: {' '.join(first)[:80]!r} has several spaces together or at an end; allowed: "
+                "one separator between values"
+            )
+        header = is_header(first, options, self.place) if first else False
         self.names = [name.strip() for name in first] if header else None
 
     def chunks(self, columns: dict[str, int]) -> Iterator[Chunk]:
@@ -73,21 +84,24 @@ class TextReader:
             line = 0
             skip_header = self.names is not None
             while batch := self._batch(rows):
-                starts = []
+                starts: list[int] = []
                 kept = []
                 for row in batch:
                     if row:
                         if len(row) != self.width:
                             self._refuse_ragged(line + 1, row)
+                        if starts and [value.strip() for value in row] == self.names:
+                            raise Refused(f"{self.file.path}, line {line + 1}: repeats the header; remove it")
                         starts.append(line + 1)
                         kept.append(row)
                     # a value in quotation marks may go over several lines
-                    line += 1 + sum(value.count("\n") for value in row if "\n" in value)
+                    line += 1 + sum(map(line_ends, row))
                 if skip_header and kept:
                     del starts[0], kept[0]
                     skip_header = False
                 if kept:
                     found = {role: texts([row[place] for row in kept]) for role, place in columns.items()}
+                    self._refuse_spaced_quotes(starts, found)
                     yield Chunk(self.file.path, starts, found, raw.tell())
 
     def _batch(self, rows: Iterator[list[str]]) -> list[list[str]]:
@@ -95,6 +109,16 @@ class TextReader:
             return list(islice(rows, CHUNK_ROWS))
         except csv.Error as problem:
             self._refuse_quotes(problem)
+
+    def _refuse_spaced_quotes(self, lines: list[int], columns: dict[str, pd.Series]) -> None:
+        """Refuse a quotation mark after a space, which csv takes for a part of the value."""
+        for values in columns.values() if self.quotes else ():
+            for line, value in zip(lines, values):
+                if value[:1] == " " and value.lstrip()[:1] == '"':
+                    raise Refused(
+                        f"{self.file.path}, line {line}: {value[:80]!r} has a space before the quotation "
+                        "mark; remove it, or read quotation marks as characters with --no-quotes"
+                    )
 
     def _refuse_ragged(self, line: int, row: list[str]) -> NoReturn:
         raise Refused(
@@ -146,14 +170,19 @@ class TextReader:
             except csv.Error as problem:
                 self._refuse_quotes(problem)
 
-    def _divides(self, separator: str, sample: list[str]) -> bool:
-        """Whether a separator divides all lines into the same number of values."""
+    def _widths(self, separator: str, sample: list[str]) -> tuple[list[int], bool]:
+        """The number of values of each row of the sample, and whether its quotation marks match."""
         self.separator = separator
+        widths = []
         try:
-            widths = {len(row) for row in self._rows(iter(sample)) if row}
-        except csv.Error:
-            return False
-        return len(widths) == 1 and widths != {1}
+            for row in filter(None, self._rows(iter(sample))):
+                widths.append(len(row))
+        except csv.Error as problem:
+            # a value in quotation marks may go on after the sample
+            return widths, self._sample_is_cut and "unexpected end of data" in str(problem)
+        except Refused:
+            return widths, False
+        return widths, True
 
     def _find_separator(self, sample: list[str]) -> str:
         """The separator that gives every line of the sample the same number of values.
@@ -163,23 +192,36 @@ class TextReader:
         """
         if not sample:
             return SEPARATORS[0][0]
+
+        def divides(separator: str) -> bool:
+            widths, is_right = self._widths(separator, sample)
+            return is_right and len(set(widths)) == 1 and widths[0] > 1
+
+        def lines_as_the_first(separator: str) -> int:
+            widths, _ = self._widths(separator, sample)
+            return widths.count(widths[0]) if widths and widths[0] > 1 else 0
+
         for candidates in SEPARATORS:
-            found = [each for each in candidates if self._divides(each, sample)]
+            found = [each for each in candidates if divides(each)]
             if len(found) > 1:
                 several = " and ".join(map(repr, found))
                 raise Refused(
-                    f"{self.file.path}, line 1: {several} may both be the separator of "
-                    f"{sample[0].strip()[:80]!r}; give --separator"
+                    f"{self.place}: {several} may both be the separator of {sample[0].strip()[:80]!r}; "
+                    "give --separator"
                 )
             if found:
                 return found[0]
-        # of a file with a fault in it, the first line says most
-        for separator in chain(*SEPARATORS):
-            if separator in sample[0].strip() and separator != " ":
-                return separator
-        raise Refused(
-            f"{self.file.path}, line 1: no separator found in {sample[0].strip()[:80]!r}; give --separator"
-        )
+        # a fault somewhere, or a space, which also stands around other separators
+        present = [each for each in chain(*SEPARATORS) if each in sample[0]]
+        best = max(present or [" "], key=lines_as_the_first)
+        if not lines_as_the_first(best):
+            raise Refused(f"{self.place}: no separator found in {sample[0].strip()[:80]!r}; give --separator")
+        return best
+
+
+def line_ends(value: str) -> int:
+    """How many lines end in a value."""
+    return value.count("\n") + value.count("\r") - value.count("\r\n")
 
 
 def decoded_lines(file: SourceFile, content: BinaryIO, encoding: str) -> Iterator[str]:
@@ -191,7 +233,7 @@ def decoded_lines(file: SourceFile, content: BinaryIO, encoding: str) -> Iterato
     wrapper = io.TextIOWrapper(cast(io.BufferedReader, content), encoding, newline="")
     try:
         yield from wrapper
-    except UnicodeDecodeError as problem:
+    except UnicodeError as problem:
         refuse_undecodable(file, encoding, problem)
     finally:
         # else the file would be closed with the wrapper
@@ -206,18 +248,37 @@ def opened_lines(file: SourceFile, encoding: str) -> Iterator[Iterator[str]]:
         yield decoded_lines(file, content, encoding)
 
 
-def refuse_undecodable(file: SourceFile, encoding: str, problem: UnicodeDecodeError) -> NoReturn:
+def refuse_undecodable(file: SourceFile, encoding: str, problem: UnicodeError) -> NoReturn:
     """Name the first line that is not in the encoding: what decodes in blocks does not know."""
+    name = encoding.removesuffix("-sig")
     with file.open() as (_, content):
-        for number, line in enumerate(content, 1):
-            try:
-                line.decode(encoding)
-            except UnicodeDecodeError as of_line:
-                raise Refused(
-                    f"{file.path}, line {number}: {line[of_line.start : of_line.end]!r} is not {encoding}; "
-                    "give --encoding, such as latin-1 or cp1252"
-                ) from problem
-    raise Refused(f"{file.path}: is not {encoding}: {problem}; give --encoding") from problem
+        line, found = first_undecodable(content, encoding)
+    what = repr(found.object[found.start : found.end]) if isinstance(found, UnicodeDecodeError) else "it"
+    raise Refused(
+        f"{file.path}, line {line}: {what} is not {name}; give --encoding, such as latin-1 or cp1252"
+    ) from problem
+
+
+def first_undecodable(content: BinaryIO, encoding: str) -> tuple[int, UnicodeError | None]:
+    """The line of the first bytes that are not in an encoding, and the error that they cause."""
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
+    line, state = 1, decoder.getstate()
+    while block := content.read(BLOCK):
+        try:
+            line += decoder.decode(block).count("\n")
+        except UnicodeError:
+            break
+        state = decoder.getstate()
+    decoder.setstate(state)
+    # the block with the fault, and the end, at which half a character may be left
+    for place in range(len(block) + 1):
+        try:
+            byte = block[place : place + 1]
+            line += decoder.decode(byte, final=not byte).count("\n")
+        except UnicodeError as problem:
+            # a carriage return that waits for a line feed
+            return line + (decoder.getstate()[1] & 1), problem
+    return line, None
 
 
 def encoding_of(file: SourceFile) -> str:
@@ -233,13 +294,13 @@ def is_header(first: list[str], options: TextOptions, where: str) -> bool:
     """Whether the first row names the columns.
 
     Raises:
-        Refused: that is not clear.
+        Refused: that is not clear, as with 0, 1, 2, which pandas writes where columns have no names.
     """
     if options.header is not None:
         return options.header
     usual = {name for names in USUAL_NAMES.values() for name in names}
     if any(name.strip() in options.named or plain(name) in usual for name in first):
         return True
-    if all(looks_like_value(value) for value in first):
+    if first != [str(place) for place in range(len(first))] and all(map(looks_like_value, first)):
         return False
     raise Refused(f"{where}: {first} may be names of columns or values; give --header or --no-header")

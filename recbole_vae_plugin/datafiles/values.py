@@ -16,8 +16,10 @@ MISSING = {
     *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
     *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
 }
-#: Characters that a value of an atomic file cannot have: there is no quoting.
-NOT_IN_IDS = re.compile(r"[\t\n\r\0]")
+#: What databases write for a missing value.
+MISSING.add(r"\N")
+#: Characters that a value of an atomic file cannot have: there is no quoting, and UTF-8 has no surrogates.
+NOT_IN_IDS = re.compile("[\t\n\r\0\ud800-\udfff]")
 PADDING = "[PAD]"
 
 FIRST_YEAR, LAST_YEAR = 1678, 2261
@@ -89,8 +91,13 @@ class Times:
             self._check_unit(chunk, numbers)
             return numbers / UNITS[self.form]
         form = "ISO8601" if self.form == "iso" else self.form
+        if values.dtype != object:
+            values = pd.Series(values.map(lambda number: f"{number:.17g}"), dtype=object)
         strings = values.where(~missing).astype(object)
-        parsed = pd.Series(pd.to_datetime(strings, format=form, utc=True, errors="coerce"))
+        try:
+            parsed = pd.Series(pd.to_datetime(strings, format=form, utc=True, errors="coerce"))
+        except ValueError as problem:
+            refuse("--time-format", self.form, f"a pattern such as %d.%m.%Y; in this one {problem}")
         # pandas takes these for the time of the conversion
         now = strings.str.strip().str.lower().isin({"now", "today"}).to_numpy(dtype=bool)
         wrong = (parsed.isna().to_numpy() | now) & ~missing
@@ -106,12 +113,13 @@ class Times:
 
     def _unit_of(self, chunk: Chunk, missing: np.ndarray) -> str:
         numbers = numbers_of(chunk, "timestamp")[~missing]
-        if looks_like_dates(numbers):
+        pattern, unit = date_pattern(numbers), unit_of(float(np.abs(numbers).max()))
+        if pattern:
             row = int((~missing).argmax())
             chunk.refuse(
                 row,
-                f"timestamp {chunk.columns['timestamp'][row]!r} may be a date or seconds; give --time-format "
-                "%Y%m%d or --time-format seconds",
+                f"timestamp {chunk.columns['timestamp'][row]!r} may be a date or {unit}; give --time-format "
+                f"{pattern} or --time-format {unit}",
             )
         return unit_of(float(np.abs(numbers).max()))
 
@@ -121,7 +129,11 @@ class Times:
         if self.given or self.form is None:
             return
         # zero and small numbers stand for "unknown" or count steps, in any unit
-        magnitudes = np.abs(numbers)
+        magnitudes = np.nan_to_num(np.abs(numbers))
+        if (magnitudes >= LARGEST["nanoseconds"]).any():
+            row = int(magnitudes.argmax())
+            value = chunk.columns["timestamp"][row]
+            chunk.refuse(row, f"timestamp {value!r} is too large for a time, even in nanoseconds")
         units = np.searchsorted(list(LARGEST.values()), magnitudes, side="right")
         other = (magnitudes >= 1e8) & (units != list(LARGEST).index(self.form))
         if other.any():
@@ -139,19 +151,16 @@ def unit_of(largest: float) -> str:
     return next((unit for unit, limit in LARGEST.items() if largest < limit), "nanoseconds")
 
 
-def looks_like_dates(numbers: np.ndarray) -> bool:
-    """Whether all numbers are dates such as 20200131."""
-    whole = numbers.astype(np.int64)
-    months, days = whole // 100 % 100, whole % 100
-    dates = (
-        (whole >= 19000101)
-        & (whole <= 21001231)
-        & (months >= 1)
-        & (months <= 12)
-        & (days >= 1)
-        & (days <= 31)
-    )
-    return bool((dates & (whole == numbers)).all())
+def date_pattern(numbers: np.ndarray) -> str | None:
+    """The pattern of numbers that are all dates such as 20200131 or 20200131123000; ``None`` for others."""
+    for pattern, digits in (("%Y%m%d", 8), ("%Y%m%d%H%M", 12), ("%Y%m%d%H%M%S", 14)):
+        if not ((numbers >= 10.0 ** (digits - 1)) & (numbers < 10.0**digits)).all():
+            continue
+        strings = pd.Series(numbers.astype(np.int64).astype(str))
+        dates = pd.to_datetime(strings, format=pattern, errors="coerce")
+        if (numbers % 1 == 0).all() and dates.dt.year.between(1900, 2100).all():
+            return pattern
+    return None
 
 
 def since_1970(chunk: Chunk, times: pd.Series) -> np.ndarray:
@@ -198,7 +207,7 @@ class Vocabulary:
         codes = np.empty(len(found) + 1, dtype=np.int32)
         codes[-1] = -1
         for place, name in enumerate(found):
-            if name in MISSING:
+            if name in MISSING or not name.strip():
                 codes[place] = -1
                 continue
             if name not in self._codes:
@@ -212,6 +221,6 @@ class Vocabulary:
         reason = (
             "RecBole uses this id for padding"
             if name == PADDING
-            else "an id cannot have tabs or line ends, since RecBole's files have no quoting"
+            else "an id cannot have tabs or line ends (RecBole's files have no quoting), nor surrogates"
         )
         chunk.refuse(row, f"{self.role} {name[:80]!r}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -86,14 +87,29 @@ def write_config(file: Path, inter: Path, comments: Iterable[str], evaluation: d
         "topk": [10],
         "valid_metric": "NDCG@10",
     }
-    lines = [f"# {line}".rstrip() for line in comments]
+    lines = [f"# {printable(line)}".rstrip() for line in comments]
     write_text(file, "\n".join(lines) + "\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
+def printable(text: str) -> str:
+    """A text on one line, with what YAML or UTF-8 does not allow as escapes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )
+
+
 def refuse_overwriting(files: Iterable[Path], sources: Iterable[Path], replace: bool) -> None:
-    """Refuse to write where something is, unless it may be replaced; a source is never replaced."""
+    """Refuse to write where nothing can be written, or where something is, unless it may be replaced; a
+    source is never replaced."""
     read = {source.resolve() for source in sources}
     for file in files:
+        folder = next(parent for parent in file.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            raise Refused(f"{folder}: is no folder; give another --output or --name")
+        if not os.access(folder, os.W_OK):
+            raise Refused(f"{folder}: no permission to write there; give another --output")
+        if file.is_dir():
+            raise Refused(f"{file}: is a folder; give another --name")
         if file.resolve() in read:
             raise Refused(f"{file}: is read from; give another --output or --name")
         if file.exists() and not replace:
