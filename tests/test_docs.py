@@ -260,11 +260,15 @@ def test_files_of_another_package():
     """What docs/extending.md shows is what tests/test_extending.py installs and tests."""
     there = {ast.dump(node) for text in outside.FILES.values() if "\n" in text for node in parsed(text)}
     shown = [block for block in PYTHON if block.text.startswith("# ")]
-    assert shown
+    there_and_shown = set()
     for block in shown:
         for node in parsed(block.text):
             name = f"{block.place}: {getattr(node, 'name', '')}"
             assert ast.dump(node) in there, f"{name} is not in tests/outside.py"
+            there_and_shown.add(ast.dump(node))
+    assert there_and_shown == there, "a reader can write the whole package"
+    (toml,) = (block.text for block in blocks() if block.text.startswith("# pyproject.toml"))
+    assert tomllib.loads(toml) == tomllib.loads(outside.PYPROJECT)
 
 
 def parsed(text: str) -> list[ast.stmt]:

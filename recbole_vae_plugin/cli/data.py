@@ -116,7 +116,7 @@ def data(options: argparse.Namespace) -> None:
 
     from recbole_vae_plugin.datafiles.interactions import ROLES, read_interactions
     from recbole_vae_plugin.datafiles.opening import files_of
-    from recbole_vae_plugin.datafiles.summary import as_table, summary_rows, warnings_of
+    from recbole_vae_plugin.datafiles.summary import as_table, notes_of, summary_rows, warnings_of
     from recbole_vae_plugin.datafiles.writing import (
         evaluation_of,
         refuse_overwriting,
@@ -144,6 +144,8 @@ def data(options: argparse.Namespace) -> None:
     evaluation = evaluation_of(options.split, left)
     table = as_table(summary_rows(read, left, dropped))
     print(table)
+    for note in notes_of(left, options.min_rating, options.split):
+        print(f"note: {note}")
     for warning in warnings_of(read, left):
         print(f"recbole-vae: warning: {warning}", file=sys.stderr)
     with tqdm(total=len(left), unit=" rows", desc="writing", dynamic_ncols=True) as bar:

@@ -70,6 +70,14 @@ def warnings_of(read: Read, left: Interactions) -> Iterator[str]:
         yield f"there are only {n_users} users: no model can be evaluated"
 
 
+def notes_of(left: Interactions, min_rating: float | None, split: str) -> Iterator[str]:
+    """Choices that were made by default."""
+    if left.ratings is not None and min_rating is None and left.ratings.min() < left.ratings.max():
+        yield "every rating counts as an interaction; --min-rating leaves out low ones"
+    if left.times is not None and split == "random":
+        yield "the split ignores the timestamps; --split user-time, global-time and leave-one-out use them"
+
+
 def as_table(rows: list[tuple[str, str]]) -> str:
     """The lines of the summary, aligned."""
     width = max(len(label) for label, _ in rows) + 2
