@@ -89,3 +89,17 @@ def test_slurm_and_omp_lower_the_number(monkeypatch):
     assert (threads_for(1), threads_for(64)) == (2, 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "0")
     assert threads_for(1) == 64
+
+
+def test_what_workers_are_forked_from_has_not_used_a_gpu():
+    """Else CUDA would refuse to work in any of them."""
+    code = (
+        "import torch\n"
+        "def refuse(*args): raise AssertionError('CUDA was asked')\n"
+        "torch._C._cuda_getDeviceCount = refuse\n"
+        "for name in ('is_available', 'device_count', 'current_device', 'init', '_lazy_init'):\n"
+        "    setattr(torch.cuda, name, refuse)\n"
+        "import recbole_vae_plugin.runs.preload\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
