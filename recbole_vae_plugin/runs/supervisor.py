@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,13 @@ from recbole_vae_plugin.system.atomic import partial_of
 
 #: Seconds that a process may take to exit after it has closed its connection.
 EXIT_TIMEOUT = 5
-#: Importing torch and RecBole takes seconds. On Linux, one process does it and forks each worker; it computes
-#: nothing, so that it holds no GPU. Elsewhere, libraries of the system do not survive a fork.
-START_METHOD = "forkserver" if sys.platform == "linux" else "spawn"
+#: The path of a socket has at most 107 characters; this leaves some for its name.
+LONGEST_FOLDER = 70
+#: Importing torch and RecBole takes seconds. On Linux, one process does it once and forks each worker; it
+#: computes nothing, so that it holds no GPU. Elsewhere, libraries of the system do not survive a fork.
+START_METHOD = (
+    "forkserver" if sys.platform == "linux" and len(tempfile.gettempdir()) < LONGEST_FOLDER else "spawn"
+)
 
 
 class WorkerProcess:
