@@ -12,7 +12,6 @@ import pytest
 import torch
 import yaml
 
-from recbole_vae_plugin.runs import supervisor
 from recbole_vae_plugin.settings.model_registry import MODELS
 from recbole_vae_plugin.system.atomic import partial_of
 from recbole_vae_plugin.system.processors import threads_for
@@ -44,12 +43,6 @@ def each_yaml_text_is_parsed_once():
 
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
-
-
-@pytest.fixture
-def spawned_workers(monkeypatch):
-    """Each worker process is a new one, as where there is no fork server, and runs sitecustomize.py."""
-    monkeypatch.setattr(supervisor, "START_METHOD", "spawn")
 
 
 def first_on_path(folder: str) -> str:

@@ -263,7 +263,7 @@ class TestInterruption:
         assert "has run with other settings" in capsys.readouterr().err
 
     @pytest.mark.slow
-    def test_a_worker_that_dies_is_a_failure_of_its_run_alone(self, experiment, monkeypatch, spawned_workers):
+    def test_a_worker_that_dies_is_a_failure_of_its_run_alone(self, experiment, monkeypatch):
         file = experiment(seeds={"split": 7, "model": 1})
         Path("sitecustomize.py").write_text(
             "import recbole.model.general_recommender.pop as pop, os, signal\n"

@@ -25,7 +25,6 @@ from recbole_vae_plugin.compare.results import Results
 from recbole_vae_plugin.compare.runner import Plan
 from recbole_vae_plugin.compare.searches import budget_of, costs, fingerprint_of, folder_of
 from recbole_vae_plugin.compare.tables import Comparison, legend
-from recbole_vae_plugin.runs import supervisor
 from recbole_vae_plugin.settings.validation import Refused
 from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 from recbole_vae_plugin.tune.proposal import proposed_parameters
@@ -87,8 +86,6 @@ def fair(blocks_path, tmp_path_factory):
         Path("fair.yaml").write_text(yaml.safe_dump(small_fair_quick(blocks_path), sort_keys=False))
         Path("sitecustomize.py").write_text(WATCH)
         patch.setenv("PYTHONPATH", first_on_path(str(folder)))
-        # those of this process's fork server would not be watched
-        patch.setattr(supervisor, "START_METHOD", "spawn")
         command = [sys.executable, "-m", "recbole_vae_plugin.cli.recbole_vae", "compare", "fair.yaml"]
         command += ["--results", "found"]
         trials = "found/tune/**/result.json"

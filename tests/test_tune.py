@@ -98,7 +98,7 @@ class TestSearch:
         found = run_recbole(config_file_list=["found/best.yaml"], config_dict=quiet)["test_result"]
         assert found == {metric: round(value, 4) for metric, value in expected.items()}
 
-    def test_no_test_data_is_looked_at_before_the_search_is_over(self, space, monkeypatch, spawned_workers):
+    def test_no_test_data_is_looked_at_before_the_search_is_over(self, space, monkeypatch):
         # any look at test data in a trial's process ends it
         Path("sitecustomize.py").write_text(
             "import recbole_vae_plugin.integration.data.loaders as data, os, pathlib\n"

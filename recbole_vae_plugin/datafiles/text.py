@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import BinaryIO, NoReturn, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 import pandas as pd
 
@@ -80,22 +80,19 @@ class TextReader:
 
     def chunks(self, columns: dict[str, int]) -> Iterator[Chunk]:
         with self.file.open() as (raw, content):
-            rows = self._rows(decoded_lines(self.file, content, self.encoding))
-            line = 0
+            rows = self._numbered(decoded_lines(self.file, content, self.encoding))
             skip_header = self.names is not None
+            first_name = self.names[0] if self.names else None
             while batch := self._batch(rows):
                 starts: list[int] = []
                 kept = []
-                for row in batch:
-                    if row:
-                        if len(row) != self.width:
-                            self._refuse_ragged(line + 1, row)
-                        if starts and [value.strip() for value in row] == self.names:
-                            raise Refused(f"{self.file.path}, line {line + 1}: repeats the header; remove it")
-                        starts.append(line + 1)
-                        kept.append(row)
-                    # a value in quotation marks may go over several lines
-                    line += 1 + sum(map(line_ends, row))
+                for line, row in batch:
+                    if len(row) != self.width:
+                        self._refuse_ragged(line, row)
+                    if starts and row[0].strip() == first_name and [*map(str.strip, row)] == self.names:
+                        raise Refused(f"{self.file.path}, line {line}: repeats the header; remove it")
+                    starts.append(line)
+                    kept.append(row)
                 if skip_header and kept:
                     del starts[0], kept[0]
                     skip_header = False
@@ -104,7 +101,17 @@ class TextReader:
                     self._refuse_spaced_quotes(starts, found)
                     yield Chunk(self.file.path, starts, found, raw.tell())
 
-    def _batch(self, rows: Iterator[list[str]]) -> list[list[str]]:
+    def _numbered(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+        """The rows that are not blank, each with the line in which it begins."""
+        rows: Any = self._rows(lines)
+        line = 0
+        for row in rows:
+            if row:
+                yield line + 1, row
+            # a value in quotation marks may go over several lines
+            line = getattr(rows, "line_num", line + 1)
+
+    def _batch(self, rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
         try:
             return list(islice(rows, CHUNK_ROWS))
         except csv.Error as problem:
@@ -217,11 +224,6 @@ class TextReader:
         if not lines_as_the_first(best):
             raise Refused(f"{self.place}: no separator found in {sample[0].strip()[:80]!r}; give --separator")
         return best
-
-
-def line_ends(value: str) -> int:
-    """How many lines end in a value."""
-    return value.count("\n") + value.count("\r") - value.count("\r\n")
 
 
 def decoded_lines(file: SourceFile, content: BinaryIO, encoding: str) -> Iterator[str]:

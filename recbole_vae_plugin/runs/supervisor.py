@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from recbole_vae_plugin.runs import starting
 from recbole_vae_plugin.runs.files import Result, result_of, write_result
 from recbole_vae_plugin.runs.run import Run
 from recbole_vae_plugin.runs.worker import execute_runs
@@ -18,13 +16,8 @@ from recbole_vae_plugin.system.atomic import partial_of
 
 #: Seconds that a process may take to exit after it has closed its connection.
 EXIT_TIMEOUT = 5
-#: The path of a socket has at most 107 characters; this leaves some for its name.
-LONGEST_FOLDER = 70
-#: Importing torch and RecBole takes seconds. On Linux, one process does it once and forks each worker; it
-#: computes nothing, so that it holds no GPU. Elsewhere, libraries of the system do not survive a fork.
-START_METHOD = (
-    "forkserver" if sys.platform == "linux" and len(tempfile.gettempdir()) < LONGEST_FOLDER else "spawn"
-)
+#: The exit code of a forked process if the fork server is gone.
+UNKNOWN = 255
 
 
 class WorkerProcess:
@@ -42,17 +35,15 @@ class WorkerProcess:
     """
 
     def __init__(self, folder: Path, cache: Path | None, threads: int, options: dict[str, Any]) -> None:
-        context: Any = multiprocessing.get_context(START_METHOD)
-        if START_METHOD == "forkserver":
-            context.set_forkserver_preload(["recbole_vae_plugin.runs.preload"])
-        self.connection, child_end = context.Pipe()
+        start = starting.context()
+        self.connection, child_end = start.Pipe()
         self.busy = False
         self.last_run: Run | None = None
         self._folder = folder
         # where the files are while the run is in progress
         self._partial = folder
         arguments = (child_end, dict(os.environ), folder, cache, threads, options)
-        self._process = context.Process(target=execute_runs, args=arguments, daemon=True)
+        self._process = start.Process(target=execute_runs, args=arguments, daemon=True)
         self._process.start()
         child_end.close()
 
@@ -93,6 +84,8 @@ class WorkerProcess:
             return result
         code = self._process.exitcode
         reason = f"its process ended with exit code {code}"
+        if code == UNKNOWN:
+            reason = "its process ended, and so did the one that it was forked from; perhaps both were killed"
         if code is not None and code < 0:
             hint = ", perhaps out of memory" if code == -9 else ""
             reason = f"its process was ended by signal {-code}{hint}"

@@ -1,0 +1,87 @@
+"""Forked worker processes are as spawned ones would be."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from recbole_vae_plugin.runs import starting
+
+SCRIPT = """
+import sys
+from recbole_vae_plugin.cli.recbole_vae import main
+if __name__ == "__main__":
+    sys.exit(main(["compare", "one.yaml", "--results", "found"]))
+"""
+
+linux = pytest.mark.skipif(not starting.CAN_FORK, reason="there is no fork server here")
+
+
+@linux
+class TestContext:
+    @pytest.fixture(autouse=True)
+    def server(self, monkeypatch):
+        """As if it were running; none is started."""
+        monkeypatch.setattr(starting, "_of_server", [])
+        monkeypatch.setattr(starting, "start_server", lambda state: True)
+        assert self.method() == "forkserver"
+
+    def method(self) -> str:
+        return starting.context().get_start_method()
+
+    def test_what_no_import_reads_may_change(self, monkeypatch):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        assert self.method() == "forkserver"
+
+    def test_where_another_path_would_be_searched_workers_are_spawned(self, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(os.getcwd())
+            assert self.method() == "spawn"
+        assert self.method() == "forkserver"
+
+    @pytest.mark.parametrize("name", ["PYTHONPATH", "OMP_NUM_THREADS", "TZ", "RECBOLE_VAE_PLUGIN_AUTOLOAD"])
+    def test_where_an_import_would_read_another_variable_too(self, monkeypatch, name):
+        monkeypatch.setenv(name, "7")
+        assert self.method() == "spawn"
+
+    def test_where_a_socket_cannot_have_its_name_too(self, monkeypatch):
+        monkeypatch.setattr(tempfile, "tempdir", "/tmp/" + "数据" * 15)
+        assert self.method() == "spawn"
+
+    def test_where_there_are_no_sockets_too(self, monkeypatch):
+        monkeypatch.setattr(starting, "_of_server", [])
+        monkeypatch.setattr(starting, "start_server", lambda state: False)
+        assert self.method() == "spawn"
+
+
+def test_modules_in_the_working_directory_are_not_imported(blocks_path):
+    """As in a clone of RecBole, by a command that is installed elsewhere."""
+    Path("command").mkdir()
+    Path("command/command.py").write_text(SCRIPT)
+    Path("yaml.py").write_text("raise RuntimeError('the wrong yaml')")
+    Path("recbole").mkdir()
+    Path("recbole/__init__.py").write_text("__version__ = 'the wrong RecBole'")
+    content = {
+        "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
+        "methods": {"Pop": None},
+        "baseline": "Pop",
+        "seeds": {"split": 7, "model": 1},
+        "topk": [3],
+        "valid_metric": "NDCG@3",
+    }
+    Path("one.yaml").write_text(yaml.safe_dump(content))
+    paths = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, os.path.join("command", "command.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (result,) = Path("found").glob("runs/**/result.json")
+    assert json.loads(result.read_text())["test"]["ndcg@3"] > 0
