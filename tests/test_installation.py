@@ -158,7 +158,7 @@ def shortened(command: str, folder: Path) -> str | None:
     if "fair" in command:
         return f"{command} --dry-run"
     if " compare " in command:
-        return f"{command} --only Pop VAESplit"
+        return f"{command} --only Pop EASE"
     if " tune " in command:
         return f"{command} --trials 1"
     newest = max((folder / "saved").glob("VAESplit-*.pth"), key=os.path.getmtime, default=Path())
