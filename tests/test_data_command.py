@@ -36,6 +36,16 @@ def written() -> list[str]:
     return Path("dataset/d/d.inter").read_text(encoding="utf-8").splitlines()
 
 
+def assert_refused(name: str, content: bytes | None, options: list[str], said: str, capsys) -> None:
+    """A file with this content, or none, is refused with these words, and nothing is written."""
+    if content is not None:
+        Path(name).write_bytes(content)
+    assert convert(name, *options) == 2
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error, error
+    assert not Path("dataset").exists()
+
+
 def atomic(*rows: str, columns: str = "") -> list[str]:
     return [f"user_id:token\titem_id:token{columns}", *rows]
 
@@ -380,12 +390,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name, content, options, said", REFUSED.values(), ids=REFUSED.keys())
 def test_what_cannot_be_read_is_refused_with_file_and_line(name, content, options, said, capsys):
-    if content is not None:
-        Path(name).write_bytes(content)
-    assert convert(name, *options) == 2
-    error = capsys.readouterr().err
-    assert said in error and "Traceback" not in error, error
-    assert not Path("dataset").exists()
+    assert_refused(name, content, options, said, capsys)
 
 
 class TestFolders:

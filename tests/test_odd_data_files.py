@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_data_command import AB, atomic, convert, written
+from test_data_command import AB, assert_refused, atomic, convert, written
 
 
 def zipped(**files: str) -> bytes:
@@ -192,11 +192,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name, content, options, said", REFUSED.values(), ids=REFUSED.keys())
 def test_others_are_refused(name, content, options, said, capsys):
-    Path(name).write_bytes(content)
-    assert convert(name, *options) == 2
-    error = capsys.readouterr().err
-    assert said in error and "Traceback" not in error, error
-    assert not Path("dataset").exists()
+    assert_refused(name, content, options, said, capsys)
 
 
 def test_times_in_the_future_are_a_warning(capsys):

@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
 from recbole_vae_plugin.runs import starting
+from recbole_vae_plugin.runs.worker import execute_runs
 
 SCRIPT = """
 import sys
@@ -20,6 +22,18 @@ from recbole_vae_plugin.cli.recbole_vae import main
 if __name__ == "__main__":
     sys.exit(main(["compare", "one.yaml", "--results", "found"]))
 """
+
+
+class NoRuns:
+    """Stands for the connection of a worker that is given no run, and writes the variables that it has."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def recv(self):
+        Path(self.file).write_text(json.dumps(dict(os.environ)))
+        raise EOFError
+
 
 linux = pytest.mark.skipif(not starting.CAN_FORK, reason="there is no fork server here")
 
@@ -29,8 +43,8 @@ class TestContext:
     @pytest.fixture(autouse=True)
     def server(self, monkeypatch):
         """As if it were running; none is started."""
-        monkeypatch.setattr(starting, "_of_server", [])
         monkeypatch.setattr(starting, "start_server", lambda state: True)
+        monkeypatch.setattr(starting, "state_of_server", cache(starting.state_of_server.__wrapped__))
         assert self.method() == "forkserver"
 
     def method(self) -> str:
@@ -57,9 +71,19 @@ class TestContext:
         assert self.method() == "spawn"
 
     def test_where_there_are_no_sockets_too(self, monkeypatch):
-        monkeypatch.setattr(starting, "_of_server", [])
         monkeypatch.setattr(starting, "start_server", lambda state: False)
+        starting.state_of_server.cache_clear()
         assert self.method() == "spawn"
+
+
+def test_a_worker_has_the_variables_that_were_set_since(monkeypatch):
+    starting.context()
+    monkeypatch.setenv("WANDB_PROJECT", "since")
+    arguments = (NoRuns("variables.json"), dict(os.environ), Path(), None, 1, {})
+    process = starting.context().Process(target=execute_runs, args=arguments)
+    process.start()
+    process.join()
+    assert json.loads(Path("variables.json").read_text())["WANDB_PROJECT"] == "since"
 
 
 def test_modules_in_the_working_directory_are_not_imported(blocks_path):

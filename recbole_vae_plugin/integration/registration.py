@@ -23,6 +23,7 @@ from recbole_vae_plugin.integration.data import (  # noqa: F401
     parts,
     reading,
     saved,
+    split_checks,
 )
 from recbole_vae_plugin.integration.distributed import parallel  # noqa: F401
 from recbole_vae_plugin.integration.evaluation import metrics  # noqa: F401

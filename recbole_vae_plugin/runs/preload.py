@@ -2,7 +2,7 @@
 
 import contextlib
 
-# what is wrong with them the workers say, which import them too
+# a worker imports them again, and reports what is wrong
 with contextlib.suppress(Exception):
     import recbole_vae_plugin  # registers the models
     import recbole_vae_plugin.integration.data.prepared

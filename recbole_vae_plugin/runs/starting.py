@@ -1,8 +1,8 @@
 """How worker processes are started: forked from a server that has imported torch and RecBole, or spawned.
 
-Their import takes seconds. The server does it once, and computes nothing, so that it holds no GPU. A forked
-worker must not differ from a spawned one: where this process would now import something else than the server
-has imported, workers are spawned.
+Importing them takes seconds. The server does it once; it computes nothing and uses no GPU, so forked workers
+can use one. A forked worker must not differ from a spawned one: if this process would import something else
+than the server has imported, workers are spawned.
 """
 
 from __future__ import annotations
@@ -11,43 +11,52 @@ import multiprocessing
 import os
 import sys
 import tempfile
+from functools import cache
 from typing import Any
 
-#: Elsewhere, libraries of the system do not survive a fork.
+#: On other systems, system libraries do not survive a fork.
 CAN_FORK = sys.platform == "linux" and not sys.flags.ignore_environment
 #: The path of a socket has at most 107 bytes; this leaves some for its name.
 LONGEST_FOLDER = 70
-#: Variables that are read by an import begin so.
+#: Prefixes of the environment variables that imports read.
 READ_BY_IMPORTS = (
     *("BLIS_", "GOMP_", "GOTO_", "KMP_", "LC_", "LD_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLAS_", "PYTHON"),
     *("RECBOLE_", "TORCH", "TZ"),
 )
 
-#: What decides the imports of this process: the paths, and the variables.
+#: What decides the imports of a process: the paths, and the variables.
 State = tuple[tuple[str, ...], dict[str, str]]
-#: That of the server's start; ``None`` if it could not be started, empty before.
-_of_server: list[State | None] = []
 
 
 def context() -> Any:
     """The multiprocessing context for a new worker."""
     if not CAN_FORK or len(os.fsencode(tempfile.gettempdir())) > LONGEST_FOLDER:
         return multiprocessing.get_context("spawn")
+    return multiprocessing.get_context("forkserver" if state_of_server() == state() else "spawn")
+
+
+def state() -> State:
+    """That of this process, now."""
     variables = {name: value for name, value in os.environ.items() if name.startswith(READ_BY_IMPORTS)}
-    state = tuple(map(os.path.abspath, sys.path)), variables
-    if not _of_server:
-        _of_server.append(state if start_server(state) else None)
-    return multiprocessing.get_context("forkserver" if _of_server[0] == state else "spawn")
+    return tuple(map(os.path.abspath, sys.path)), variables
 
 
-def start_server(state: State) -> bool:
+@cache
+def state_of_server() -> State | None:
+    """That of this process when the server was started, which the first call does; ``None`` if it could not
+    be started."""
+    at_start = state()
+    return at_start if start_server(at_start) else None
+
+
+def start_server(at_start: State) -> bool:
     """Start the fork server; returns whether it could be started.
 
     It imports from the paths of this process, whatever is in the folder that it is started in.
     """
     from multiprocessing import forkserver
 
-    paths, variables = state
+    paths, variables = at_start
     also = [path for path in variables.get("PYTHONPATH", "").split(os.pathsep) if path not in paths]
     changed = {"PYTHONPATH": os.pathsep.join([*paths, *filter(None, also)]), "PYTHONSAFEPATH": "1"}
     before = {name: os.environ.get(name) for name in changed}

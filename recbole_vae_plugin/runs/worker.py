@@ -42,15 +42,11 @@ def execute_runs(
     os.environ.update(environment)
     # RecBole's Config parses sys.argv
     sys.argv = sys.argv[:1]
-    import numpy
-
     import recbole_vae_plugin  # noqa: F401  registers the models
     from recbole_vae_plugin.integration.data.prepared import PreparedData
     from recbole_vae_plugin.runs.execution import Stopped, execute
 
     limit_threads(threads)
-    # else the same in all forked processes
-    numpy.random.seed()
     # each run changes the working directory
     home = Path.cwd()
     data = PreparedData(cache)

@@ -115,20 +115,6 @@ def split_by_time(dataset: Dataset, split: GlobalTime) -> list[Dataset]:
 
 
 @extension(
-    "recbole.config.configurator",
-    replaces={"Config._set_default_parameters": "c1c6da80"},
-    after=("check_held_out_users_in_configs",),
-)
-def check_global_time_in_configs(patch: Patch, configurator: ModuleType) -> None:
-    """RecBole checks the split only after it has read the data."""
-
-    @patch.wrap("Config._set_default_parameters")
-    def set_and_check_times(set_default_parameters: Callable[..., None], self: Config) -> None:
-        set_default_parameters(self)
-        GlobalTime.from_config(self)
-
-
-@extension(
     "recbole.data.dataset.dataset",
     replaces={"Dataset.build": "5471bfaa"},
     after=("split_by_held_out_users",),

@@ -182,16 +182,6 @@ def with_fold_in(dataset: Dataset) -> Dataset:
     return result
 
 
-@extension("recbole.config.configurator", replaces={"Config._set_default_parameters": "c1c6da80"})
-def check_held_out_users_in_configs(patch: Patch, configurator: ModuleType) -> None:
-    """RecBole checks the split only after it has read the data."""
-
-    @patch.wrap("Config._set_default_parameters")
-    def set_and_check(set_default_parameters: Callable[..., None], self: Config) -> None:
-        set_default_parameters(self)
-        HoldOut.from_config(self)
-
-
 @extension("recbole.data.dataset.dataset", replaces={"Dataset.build": "5471bfaa"})
 def split_by_held_out_users(patch: Patch, dataset: ModuleType) -> None:
     """RecBole can split interactions only, not users."""
