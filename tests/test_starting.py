@@ -15,9 +15,11 @@ import yaml
 
 from recbole_vae_plugin.runs import starting
 from recbole_vae_plugin.runs.worker import execute_runs
+from recbole_vae_plugin.testing.fixtures import TEXTBOOK
 
 SCRIPT = """
-import sys
+import os, sys
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "site"))
 from recbole_vae_plugin.cli.recbole_vae import main
 if __name__ == "__main__":
     sys.exit(main(["compare", "one.yaml", "--results", "found"]))
@@ -86,18 +88,31 @@ def test_a_worker_has_the_variables_that_were_set_since(monkeypatch):
     assert json.loads(Path("variables.json").read_text())["WANDB_PROJECT"] == "since"
 
 
-def test_modules_in_the_working_directory_are_not_imported(blocks_path):
-    """As in a clone of RecBole, by a command that is installed elsewhere."""
-    Path("command").mkdir()
+def write_outside_model(folder: Path) -> None:
+    """A package with a model, as pip installs one."""
+    about = folder / "mine-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[recbole_vae_plugin.models]\nVAEMine = mine:VAEMine\n")
+    (folder / "mine.py").write_text(
+        "from recbole_vae_plugin import VAESplit\n\n\nclass VAEMine(VAESplit):\n    pass\n"
+    )
+
+
+def test_a_worker_imports_what_its_parent_would(blocks_path):
+    """A model on a path that only a script has added, and no modules of the working directory, which may be a
+    clone of RecBole."""
+    write_outside_model(Path("command/site"))
     Path("command/command.py").write_text(SCRIPT)
     Path("yaml.py").write_text("raise RuntimeError('the wrong yaml')")
     Path("recbole").mkdir()
     Path("recbole/__init__.py").write_text("__version__ = 'the wrong RecBole'")
     content = {
         "datasets": {"blocks": {"dataset": "blocks", "data_path": str(blocks_path)}},
-        "methods": {"Pop": None},
+        "methods": {"Pop": None, "VAEMine": {**TEXTBOOK, "mlp_hidden_size": [8], "latent_dimension": 4}},
         "baseline": "Pop",
         "seeds": {"split": 7, "model": 1},
+        "settings": {"epochs": 1, "eval_step": 1},
         "topk": [3],
         "valid_metric": "NDCG@3",
     }
@@ -107,5 +122,6 @@ def test_modules_in_the_working_directory_are_not_imported(blocks_path):
     command = [sys.executable, os.path.join("command", "command.py")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (result,) = Path("found").glob("runs/**/result.json")
-    assert json.loads(result.read_text())["test"]["ndcg@3"] > 0
+    for method in ("Pop", "VAEMine"):
+        (result,) = Path("found").glob(f"runs/blocks/{method}/*/result.json")
+        assert json.loads(result.read_text())["test"]["ndcg@3"] > 0
