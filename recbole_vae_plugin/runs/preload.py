@@ -4,6 +4,8 @@ import contextlib
 
 # a worker imports them again, and reports what is wrong
 with contextlib.suppress(Exception):
+    import torch._dynamo  # noqa: F401  which the first optimizer of a process imports
+
     import recbole_vae_plugin  # registers the models
     import recbole_vae_plugin.integration.data.prepared
     import recbole_vae_plugin.runs.execution  # noqa: F401
